@@ -1,0 +1,167 @@
+//! The time-bounded right of a writer, and how it changes hands.
+
+use crate::{
+    attachment::AttachmentId,
+    clock::Timestamp,
+    error::{Error, Result},
+    id::Epoch,
+    snapshot::SnapshotName,
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+/// Whether an attachment may still write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LeaseState {
+    /// The epoch is ours.
+    Held,
+    /// The last renewal is overdue; it may return to [`Held`](Self::Held). `sync` still tries and decides.
+    Unconfirmed {
+        /// Since when, by this node's clock.
+        since: Timestamp,
+    },
+    /// Another epoch writes. Final.
+    Fenced {
+        /// The epoch that took over.
+        by: Epoch,
+        /// Where the work of this one is kept, once it is.
+        salvage: Option<SnapshotName>,
+    },
+    /// Detached by us. Final.
+    Released,
+}
+
+/// Watches the lease of one attachment.
+#[derive(Debug, Clone)]
+pub struct LeaseWatch(watch::Receiver<LeaseState>);
+
+/// The store's end of a [`LeaseWatch`].
+#[derive(Debug, Clone)]
+pub struct LeaseSignal(watch::Sender<LeaseState>);
+
+impl LeaseSignal {
+    /// Begins a lease that is held.
+    pub fn held() -> Self {
+        Self(watch::Sender::new(LeaseState::Held))
+    }
+
+    /// Says a new state; final states stay.
+    pub fn set(&self, state: LeaseState) {
+        self.0.send_if_modified(|now| {
+            let changes = !is_final(now) && *now != state;
+            if changes {
+                *now = state;
+            }
+            changes
+        });
+    }
+
+    /// A watch on this lease.
+    pub fn watch(&self) -> LeaseWatch {
+        LeaseWatch(self.0.subscribe())
+    }
+}
+
+impl LeaseWatch {
+    /// The state now.
+    pub fn state(&self) -> LeaseState {
+        self.0.borrow().clone()
+    }
+
+    /// Waits for the next change and returns the new state; at once if it is final.
+    ///
+    /// # Cancellation
+    /// Safe: a change that was not returned is returned by the next call.
+    pub async fn changed(&mut self) -> LeaseState {
+        let settled = is_final(&self.0.borrow());
+        if !settled && self.0.changed().await.is_err() {
+            return self.state();
+        }
+        self.0.borrow_and_update().clone()
+    }
+
+    /// Resolves with the new epoch when this attachment is fenced, and never otherwise.
+    pub async fn fenced(mut self) -> Epoch {
+        loop {
+            match self.changed().await {
+                LeaseState::Fenced { by, .. } => return by,
+                state if is_final(&state) || self.0.has_changed().is_err() => std::future::pending().await,
+                _ => {}
+            }
+        }
+    }
+
+    /// Refuses unless this attachment may still write.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) with both epochs; `NotFound` once it was detached.
+    pub fn check(&self, mine: Epoch) -> Result<()> {
+        match self.state() {
+            LeaseState::Held | LeaseState::Unconfirmed { .. } => Ok(()),
+            LeaseState::Fenced { by, salvage } => Err(Error::fenced(mine, by, salvage)),
+            LeaseState::Released => Err(Error::not_found("the attachment was detached")),
+        }
+    }
+}
+
+fn is_final(state: &LeaseState) -> bool {
+    matches!(state, LeaseState::Fenced { .. } | LeaseState::Released)
+}
+
+/// The caller's statement that one attachment under one epoch is dead or cut off.
+///
+/// It is about that attachment and that epoch only: if the holder has moved on, it is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Vouch {
+    /// The attachment that is dead.
+    pub attachment: AttachmentId,
+    /// The epoch it had.
+    pub epoch: Epoch,
+    /// How the caller knows; kept with the take-over.
+    pub reason: String,
+}
+
+impl Vouch {
+    /// States that `attachment` under `epoch` is dead or cut off, because of `reason`.
+    pub fn new(attachment: AttachmentId, epoch: Epoch, reason: impl Into<String>) -> Self {
+        Self { attachment, epoch, reason: reason.into() }
+    }
+}
+
+/// When an attach may take a volume from another holder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Takeover {
+    /// As the store's fencing allows: [`WhenExpired`](Self::WhenExpired) where it is
+    /// [`Fencing::CommitGate`](crate::Fencing::CommitGate), else [`Never`](Self::Never).
+    #[default]
+    ByFencing,
+    /// Only what is proven dead.
+    Never,
+    /// Also what let its lease run out.
+    WhenExpired,
+    /// Also what the caller vouches for.
+    Vouched(Vouch),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn fenced_resolves_on_fenced_only_and_fenced_is_final() {
+        let signal = LeaseSignal::held();
+        let watch = signal.watch();
+        let fenced = tokio::spawn(watch.clone().fenced());
+        signal.set(LeaseState::Unconfirmed { since: Timestamp::from_millisecond(0) });
+        signal.set(LeaseState::Held);
+        tokio::task::yield_now().await;
+        assert!(!fenced.is_finished());
+        signal.set(LeaseState::Fenced { by: Epoch::new(7), salvage: None });
+        signal.set(LeaseState::Held);
+        assert_eq!(fenced.await.unwrap(), Epoch::new(7));
+        assert_eq!(watch.check(Epoch::new(6)).unwrap_err().kind(), crate::ErrorKind::Fenced);
+    }
+}

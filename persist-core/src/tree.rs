@@ -1,0 +1,7 @@
+//! Trees of files: their entries and their source, and (feature `tree`) the engine that moves them.
+
+mod entry;
+mod source;
+
+pub use entry::{COMPONENT_MAX_BYTES, ContentHash, DataRange, Entry, EntryKind, Metadata, TreePath, Xattr};
+pub use source::{TreeSource, TreeTotals};
