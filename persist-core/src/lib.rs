@@ -16,6 +16,8 @@ pub mod attachment;
 pub mod capability;
 pub mod care;
 pub mod clock;
+#[cfg(feature = "directory")]
+pub mod directory;
 pub mod error;
 pub mod holder;
 pub mod id;

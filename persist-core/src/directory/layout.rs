@@ -1,0 +1,133 @@
+//! Where everything of a store on a directory is: pure names and paths.
+//!
+//! ```text
+//! persist.json              the marker: format, store id, features
+//! names/<name>/<n>          numbered records of a name; the newest says which volume it names, if any
+//! volumes/<id>/             one volume, self-describing, 0700
+//!   exclusion               held (flock) by whoever changes the volume
+//!   records/<n>             numbered records of the volume; the newest is the truth
+//!   data/<generation>/      trees: the live one is named by the newest record, the others by snapshots
+//!   snapshots/<name>        record of a snapshot; names the generation that holds its tree
+//!   attachments/<id>        record of an attachment
+//!   served/<id>             held (flock) by the process that serves the attachment
+//!   epochs/<n>              the epochs that were minted; the newest stays
+//!   intents/<id>            work that is under way, held (flock) by who does it
+//! ```
+
+use crate::{
+    id::{AttachmentId, VolumeId},
+    name::VolumeName,
+    snapshot::SnapshotName,
+};
+use std::path::{Path, PathBuf};
+
+/// The paths of one store.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    root: PathBuf,
+}
+
+/// The paths of one volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VolumeLayout {
+    root: PathBuf,
+}
+
+impl Layout {
+    pub(crate) fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn marker(&self) -> PathBuf {
+        self.root.join("persist.json")
+    }
+
+    pub(crate) fn names(&self) -> PathBuf {
+        self.root.join("names")
+    }
+
+    pub(crate) fn name(&self, name: &VolumeName) -> PathBuf {
+        self.names().join(name.as_str())
+    }
+
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
+    pub(crate) fn volume(&self, id: &VolumeId) -> VolumeLayout {
+        VolumeLayout { root: self.volumes().join(id.to_string()) }
+    }
+}
+
+impl VolumeLayout {
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn exclusion(&self) -> PathBuf {
+        self.root.join("exclusion")
+    }
+
+    pub(crate) fn records(&self) -> PathBuf {
+        self.root.join("records")
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
+    pub(crate) fn generation(&self, generation: Generation) -> PathBuf {
+        self.data().join(generation.0.to_string())
+    }
+
+    pub(crate) fn snapshots(&self) -> PathBuf {
+        self.root.join("snapshots")
+    }
+
+    pub(crate) fn snapshot(&self, name: &SnapshotName) -> PathBuf {
+        self.snapshots().join(name.as_str())
+    }
+
+    pub(crate) fn attachments(&self) -> PathBuf {
+        self.root.join("attachments")
+    }
+
+    pub(crate) fn attachment(&self, id: &AttachmentId) -> PathBuf {
+        self.attachments().join(id.to_string())
+    }
+
+    pub(crate) fn served(&self, id: &AttachmentId) -> PathBuf {
+        self.root.join("served").join(id.to_string())
+    }
+
+    pub(crate) fn epochs(&self) -> PathBuf {
+        self.root.join("epochs")
+    }
+
+    pub(crate) fn intents(&self) -> PathBuf {
+        self.root.join("intents")
+    }
+
+    /// Every directory that a volume is born with.
+    pub(crate) fn directories(&self) -> [PathBuf; 8] {
+        [
+            self.root.clone(),
+            self.records(),
+            self.data(),
+            self.snapshots(),
+            self.attachments(),
+            self.root.join("served"),
+            self.epochs(),
+            self.intents(),
+        ]
+    }
+}
+
+/// The number of a tree of a volume; never used again within the volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Generation(pub(crate) u64);
