@@ -18,6 +18,7 @@ pub mod care;
 pub mod clock;
 #[cfg(feature = "directory")]
 pub mod directory;
+pub mod docs;
 pub mod error;
 pub mod holder;
 pub mod id;

@@ -1,1 +1,14 @@
-//! persist volumes: s3.
+//! Volumes in an S3-compatible object store: **designed, not in this version yet**. This crate is empty.
+//!
+//! An application's `fsync` on an S3 volume will be durable on this host only: the durable step is
+//! [`sync`](persist_core::VolumeStore::sync), after which the volume survives the loss of the host.
+//!
+//! It will hold, on top of the `object_store` client:
+//!
+//! - the head protocol: one mutable record a volume, changed by compare-and-swap, so that a writer that
+//!   lost its lease cannot commit ([`CommitGate`](persist_core::Fencing::CommitGate));
+//! - a format of deduplicated, compressed and optionally encrypted packs, normative to the byte;
+//! - a workspace: the copy on this node, so that reads and writes run at this host's speed;
+//! - stores that check first and act later are probed at open and refused for writers.
+//!
+//! Until then the facade refuses an `s3://` URL. It does not fall back to anything.

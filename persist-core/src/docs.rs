@@ -1,0 +1,50 @@
+//! The documents of this project, as they are in `persist-core/docs/`; their examples are compiled.
+
+// The links that a document defines for readers of the file are defined here first, for rustdoc: the
+// first definition of a link counts (CommonMark, section 4.7).
+
+/// The map of crates and modules, and the invariants.
+#[doc = include_str!("../docs/architecture.md")]
+pub mod architecture {}
+
+/// Kinds of errors: when, and what the caller does.
+///
+/// [`Error`]: crate::Error
+/// [`Retry`]: crate::Retry
+/// [`Error::detail`]: crate::Error::detail
+#[doc = include_str!("../docs/errors.md")]
+pub mod errors {}
+
+/// How a store is written.
+///
+/// [`VolumeStore`]: crate::VolumeStore
+/// [`StoreInfo::require`]: crate::StoreInfo::require
+/// [`Capabilities`]: crate::Capabilities
+/// [`Evidence::Assumed`]: crate::capability::Evidence::Assumed
+/// [`Meter`]: crate::progress::Meter
+/// [`Meter::check`]: crate::progress::Meter::check
+/// [`Retry::Verify`]: crate::Retry::Verify
+/// [`Attachment::new`]: crate::Attachment::new
+#[doc = include_str!("../docs/new-backend.md")]
+pub mod new_backend {}
+
+/// What was decided, and what was rejected.
+pub mod decisions {
+    #[doc = include_str!("../docs/decisions/0001-numbered-records-by-link.md")]
+    pub mod numbered_records_by_link {}
+
+    #[doc = include_str!("../docs/decisions/0002-names-and-ids.md")]
+    pub mod names_and_ids {}
+
+    #[doc = include_str!("../docs/decisions/0003-one-epoch-file-per-number.md")]
+    pub mod one_epoch_file_per_number {}
+
+    #[doc = include_str!("../docs/decisions/0004-tree-path-order.md")]
+    pub mod tree_path_order {}
+
+    #[doc = include_str!("../docs/decisions/0005-async-trait.md")]
+    pub mod async_trait {}
+
+    #[doc = include_str!("../docs/decisions/0006-facade-match-not-registration.md")]
+    pub mod facade_match_not_registration {}
+}
