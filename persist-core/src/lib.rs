@@ -23,6 +23,8 @@ pub mod error;
 pub mod holder;
 pub mod id;
 pub mod lease;
+#[cfg(feature = "tree")]
+pub mod linux;
 pub mod name;
 pub mod needs;
 pub mod open;
