@@ -4,8 +4,19 @@
 //! name is garbage, and what it names is whole: trees are built and flushed before the record that names
 //! them is made by link(2), so a crash leaves the old state or the new one. See `docs/architecture.md`.
 
-#[expect(dead_code, reason = "the engine lands on top of it")]
+mod attachments;
+mod calls;
+mod care;
+mod durable;
+mod engine;
+mod exclusion;
 mod layout;
 mod place;
+mod records;
+mod snapshots;
+mod store;
+mod stored;
+mod volumes;
 
 pub use place::{Cut, CutMode, MountMode, MountRequest, Place, Unmounted, Verdict};
+pub use store::DirectoryStore;

@@ -54,6 +54,11 @@ id! {
     StoreId
 }
 
+id! {
+    /// The identity of one tree of a volume on a directory; never used again within the store.
+    Generation
+}
+
 /// The fencing token of a volume: only grows, is never reset and never used again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -1,5 +1,7 @@
 //! Where everything of a store on a directory is: pure names and paths.
 //!
+//! Numbers `<n>` are decimal and only grow; ids are UUIDs and never used again.
+//!
 //! ```text
 //! persist.json              the marker: format, store id, features
 //! names/<name>/<n>          numbered records of a name; the newest says which volume it names, if any
@@ -15,7 +17,7 @@
 //! ```
 
 use crate::{
-    id::{AttachmentId, VolumeId},
+    id::{AttachmentId, Generation, VolumeId},
     name::VolumeName,
     snapshot::SnapshotName,
 };
@@ -80,8 +82,8 @@ impl VolumeLayout {
         self.root.join("data")
     }
 
-    pub(crate) fn generation(&self, generation: Generation) -> PathBuf {
-        self.data().join(generation.0.to_string())
+    pub(crate) fn generation(&self, generation: &Generation) -> PathBuf {
+        self.data().join(generation.to_string())
     }
 
     pub(crate) fn snapshots(&self) -> PathBuf {
@@ -126,8 +128,3 @@ impl VolumeLayout {
         ]
     }
 }
-
-/// The number of a tree of a volume; never used again within the volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Generation(pub(crate) u64);

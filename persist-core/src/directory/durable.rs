@@ -1,0 +1,117 @@
+//! Making files and directories durable, counted.
+
+use crate::{error::Result, linux::cause};
+use std::{
+    fs::File,
+    io::{ErrorKind, Write},
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+use tempfile::NamedTempFile;
+
+/// The durable steps of one opened store. The count is what a benchmark subtracts and a test bounds.
+#[derive(Debug, Default)]
+pub(crate) struct Durable {
+    fsyncs: AtomicU64,
+}
+
+/// Whether an exclusive creation was ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claimed {
+    /// The file is there, durable, and ours.
+    Won,
+    /// Somebody else's was there first.
+    Lost,
+}
+
+impl Durable {
+    /// How many times fsync(2) was called.
+    pub(crate) fn fsyncs(&self) -> u64 {
+        self.fsyncs.load(Relaxed)
+    }
+
+    /// Makes the content of `file` durable. A failure is final for this descriptor: the kernel may have
+    /// dropped the pages (fsync(2), NOTES), so the caller writes a new file from the source.
+    pub(crate) fn file(&self, file: &File, path: &Path) -> Result<()> {
+        self.fsyncs.fetch_add(1, Relaxed);
+        file.sync_all().map_err(|e| cause(e, "fsync", path.display()))
+    }
+
+    /// Makes the names in `directory` durable.
+    pub(crate) fn directory(&self, directory: &Path) -> Result<()> {
+        let file = File::open(directory).map_err(|e| cause(e, "open", directory.display()))?;
+        self.file(&file, directory)
+    }
+
+    /// Creates `path` with `bytes`, whole and durable, unless it exists: written under another name,
+    /// flushed, and linked.
+    pub(crate) fn create(&self, path: &Path, bytes: &[u8]) -> Result<Claimed> {
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        let draft = self.draft(parent, bytes)?;
+        let linked = std::fs::hard_link(draft.path(), path);
+        let won = linked.is_ok() || is_linked(&draft)?;
+        match linked {
+            Err(e) if !won && e.kind() != ErrorKind::AlreadyExists => {
+                return Err(cause(e, "link", path.display()));
+            }
+            _ => drop(draft),
+        }
+        if won {
+            self.directory(parent)?;
+        }
+        Ok(if won { Claimed::Won } else { Claimed::Lost })
+    }
+
+    /// Replaces `path` with `bytes`, whole and durable. Only where one process at a time writes it.
+    pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        let draft = self.draft(parent, bytes)?;
+        draft.persist(path).map_err(|e| cause(e.error, "rename", path.display()))?;
+        self.directory(parent)
+    }
+
+    /// Removes the file `path` durably; what is not there is removed already.
+    pub(crate) fn remove(&self, path: &Path) -> Result<()> {
+        match std::fs::remove_file(path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(cause(e, "unlink", path.display())),
+            Ok(()) => self.directory(path.parent().unwrap_or(Path::new("/"))),
+        }
+    }
+
+    /// A flushed file beside its later name. Hidden by its dot; dropped, it is removed.
+    fn draft(&self, parent: &Path, bytes: &[u8]) -> Result<NamedTempFile> {
+        let named = tempfile::Builder::new().prefix(DRAFT_PREFIX).tempfile_in(parent);
+        let mut draft = named.map_err(|e| cause(e, "create", parent.display()))?;
+        draft.write_all(bytes).map_err(|e| cause(e, "write", draft.path().display()))?;
+        self.file(draft.as_file(), draft.path())?;
+        Ok(draft)
+    }
+}
+
+/// Names that begin like this are drafts: never read, removed by recovery.
+pub(crate) const DRAFT_PREFIX: &str = ".draft-";
+
+/// Whether the link was made although link(2) said otherwise: an NFS client that repeats a call whose
+/// reply was lost sees its own success as an error (link(2), BUGS: use stat(2) and look at the count).
+fn is_linked(draft: &NamedTempFile) -> Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = draft.as_file().metadata().map_err(|e| cause(e, "stat", draft.path().display()))?;
+    Ok(metadata.nlink() > 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_creator_loses_and_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (durable, path) = (Durable::default(), dir.path().join("1"));
+        assert_eq!(durable.create(&path, b"first").unwrap(), Claimed::Won);
+        assert_eq!(durable.create(&path, b"second").unwrap(), Claimed::Lost);
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_eq!(durable.fsyncs(), 3, "two drafts and one directory");
+    }
+}

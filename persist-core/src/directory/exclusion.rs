@@ -1,0 +1,117 @@
+//! One at a time changes a volume: the exclusion of its `exclusion` file by flock(2).
+//!
+//! flock belongs to the open file, so it also holds between two handles of one process, and ends with
+//! the process. It orders our own work; what is true on storage rests on numbered records alone.
+
+use crate::{
+    error::{Error, Result},
+    linux::cause::cause,
+    progress::Meter,
+};
+use rustix::{
+    fs::{FlockOperation, Mode, OFlags, flock, open},
+    io::Errno,
+};
+use std::{fs::File, os::unix::fs::MetadataExt, path::Path, time::Duration};
+
+/// An exclusion that is held until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Exclusion {
+    file: File,
+}
+
+/// How an exclusion is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// By one.
+    Alone,
+    /// By any number that share.
+    Shared,
+}
+
+impl Exclusion {
+    /// Takes the exclusion at `path`, waiting for others until `meter` is stopped.
+    ///
+    /// # Errors
+    /// `NotFound` if the volume is gone; `Unavailable` once stopped.
+    pub(crate) fn take(path: &Path, hold: Hold, meter: &Meter) -> Result<Self> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            if let Some(held) = Self::attempt(path, hold)? {
+                return Ok(held);
+            }
+            meter.check().map_err(|e| e.context("waiting for", path.display()))?;
+            std::thread::park_timeout(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Takes the exclusion at `path` if nobody holds it.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub(crate) fn attempt(path: &Path, hold: Hold) -> Result<Option<Self>> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file: File = open(path, flags, Mode::from_raw_mode(0o600))
+            .map_err(|e| cause(e, "open", path.display()))?
+            .into();
+        let operation = match hold {
+            Hold::Alone => FlockOperation::NonBlockingLockExclusive,
+            Hold::Shared => FlockOperation::NonBlockingLockShared,
+        };
+        match flock(&file, operation) {
+            Ok(()) if is_at(&file, path)? => Ok(Some(Self { file })),
+            // It was removed while we waited: try the one that is there now.
+            Ok(()) | Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
+            Err(e) => Err(cause(e, "flock", path.display())),
+        }
+    }
+
+    /// The file that is held, for its holder to write who it is.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+/// The first pause of a waiter: an uncontended change takes about as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+
+/// The longest pause: what a waiter may lose against a queue that were fair.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+fn is_at(file: &File, path: &Path) -> Result<bool> {
+    let held = file.metadata().map_err(|e| cause(e, "stat", path.display()))?;
+    match std::fs::symlink_metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (held.dev(), held.ino())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Error::not_found("removed meanwhile")),
+        Err(e) => Err(cause(e, "stat", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holds_alone_and_many_share() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let alone = Exclusion::attempt(&path, Hold::Alone).unwrap().unwrap();
+        assert!(Exclusion::attempt(&path, Hold::Shared).unwrap().is_none());
+        drop(alone);
+        let _one = Exclusion::attempt(&path, Hold::Shared).unwrap().unwrap();
+        let _two = Exclusion::attempt(&path, Hold::Shared).unwrap().unwrap();
+        assert!(Exclusion::attempt(&path, Hold::Alone).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_stopped_waiter_gives_up_and_leaves_the_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let _held = Exclusion::attempt(&path, Hold::Alone).unwrap().unwrap();
+        let meter = Meter::default();
+        meter.stop();
+        let error = Exclusion::take(&path, Hold::Alone, &meter).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Unavailable);
+    }
+}

@@ -1,0 +1,158 @@
+//! Numbered records: the newest number is the truth, and only grows.
+//!
+//! A record is made by link(2) under the next number, so of several writers one wins, on every
+//! filesystem. Older numbers are removed; the newest never is.
+
+use super::durable::{Claimed, DRAFT_PREFIX, Durable};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    linux::cause::cause,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{fs, io, path::Path};
+
+/// A record and its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Numbered<T> {
+    pub(crate) number: u64,
+    pub(crate) record: T,
+}
+
+/// The newest record in `directory`; `None` if there is none, or no directory.
+///
+/// # Errors
+/// `Corrupt` for a record that cannot be read: never taken for an absent one.
+pub(crate) fn newest<T: DeserializeOwned>(directory: &Path) -> Result<Option<Numbered<T>>> {
+    while let Some(number) = newest_number(directory)? {
+        let path = directory.join(number.to_string());
+        match fs::read(&path) {
+            Ok(bytes) => return Ok(Some(Numbered { number, record: parse(&path, &bytes)? })),
+            // A newer one was made and this one removed since it was listed.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(cause(e, "read", path.display())),
+        }
+    }
+    Ok(None)
+}
+
+/// The newest number in `directory`.
+pub(crate) fn newest_number(directory: &Path) -> Result<Option<u64>> {
+    Ok(numbers(directory)?.into_iter().max())
+}
+
+/// Makes `record` the one after `previous`, durably. `Lost` if somebody else was faster.
+pub(crate) fn publish<T: Serialize>(
+    durable: &Durable,
+    directory: &Path,
+    previous: Option<u64>,
+    record: &T,
+) -> Result<Claimed> {
+    let number = previous.map_or(1, |n| n.saturating_add(1));
+    let path = directory.join(number.to_string());
+    if durable.create(&path, &encode(record)?)? == Claimed::Lost {
+        return Ok(Claimed::Lost);
+    }
+    // Older numbers are removed, so a writer that slept finds its number free: a higher one voids it.
+    let all = numbers(directory)?;
+    if all.iter().any(|n| *n > number) {
+        durable.remove(&path)?;
+        return Ok(Claimed::Lost);
+    }
+    all.iter().filter(|n| **n < number).try_for_each(|n| remove_older(&directory.join(n.to_string())))?;
+    Ok(Claimed::Won)
+}
+
+/// Reads one record by its path.
+///
+/// # Errors
+/// `NotFound`; `Corrupt`.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let bytes = fs::read(path).map_err(|e| cause(e, "read", path.display()))?;
+    parse(path, &bytes)
+}
+
+/// A record as it is stored: JSON with a final newline, for people who look.
+pub(crate) fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(record)
+        .map_err(|e| Error::internal("a record cannot be written as JSON").with_source(e))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|e| {
+        Error::new(ErrorKind::Corrupt, "the record is not what was written")
+            .during("read", path.display())
+            .with_source(e)
+            .advise("keep the file as evidence and run verify; its volume is not touched meanwhile")
+    })
+}
+
+fn numbers(directory: &Path) -> Result<Vec<u64>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(cause(e, "list", directory.display())),
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|e| cause(e, "list", directory.display()))?.file_name();
+        let text = name.to_string_lossy();
+        match text.parse() {
+            Ok(number) => numbers.push(number),
+            Err(_) if text.starts_with(DRAFT_PREFIX) => {}
+            Err(_) => return Err(foreign(directory, &text)),
+        }
+    }
+    Ok(numbers)
+}
+
+fn foreign(directory: &Path, name: &str) -> Error {
+    Error::new(ErrorKind::Corrupt, "a file that is not ours is among the records")
+        .during("list", directory.display())
+        .context("file", format_args!("{name:?}"))
+        .advise("move it away")
+}
+
+fn remove_older(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(cause(e, "unlink", path.display())),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_number_is_the_truth_and_older_ones_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let durable = Durable::default();
+        for n in 0..11_u64 {
+            let previous = newest_number(dir.path()).unwrap();
+            assert_eq!(publish(&durable, dir.path(), previous, &n).unwrap(), Claimed::Won);
+        }
+        assert_eq!(newest(dir.path()).unwrap(), Some(Numbered { number: 11, record: 10_u64 }));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_writer_that_slept_is_voided_by_a_higher_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let durable = Durable::default();
+        for (previous, value) in [(None, 1), (Some(1), 2), (Some(2), 3)] {
+            publish(&durable, dir.path(), previous, &value).unwrap();
+        }
+        assert_eq!(publish(&durable, dir.path(), Some(1), &99).unwrap(), Claimed::Lost);
+        assert_eq!(newest::<u64>(dir.path()).unwrap().unwrap().record, 3);
+    }
+
+    #[test]
+    fn a_torn_record_is_corrupt_and_never_absent() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("4"), b"{").unwrap();
+        let error = newest::<u64>(dir.path()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+    }
+}

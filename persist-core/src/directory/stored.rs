@@ -1,0 +1,105 @@
+//! What a volume's numbered record holds, and how a volume is found by its name.
+
+use super::{
+    durable::Claimed,
+    engine::Engine,
+    layout::VolumeLayout,
+    records::{self, Numbered},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    id::{Epoch, Generation, VolumeId},
+    name::VolumeName,
+    snapshot::SnapshotName,
+    volume::{VolumeRecord, VolumeState},
+};
+use serde::{Deserialize, Serialize};
+
+/// A volume as its newest record describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredVolume {
+    /// What callers see; `epoch` is filled in from the epochs that were minted.
+    pub(crate) volume: VolumeRecord,
+    /// The live tree.
+    pub(crate) generation: Generation,
+    /// The last restore.
+    pub(crate) restored: Option<Restored>,
+}
+
+/// A restore, as the next one needs it to say that nothing has changed since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Restored {
+    pub(crate) snapshot: SnapshotName,
+    /// The newest epoch then: a writer that came later has a higher one.
+    pub(crate) epoch: Epoch,
+}
+
+/// A numbered record of a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum NameRecord {
+    /// The name is this volume's.
+    Names(VolumeId),
+    /// The name was given free by the deletion of this volume.
+    FreedBy(VolumeId),
+}
+
+/// A volume that was found, with the number of the record that was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Located {
+    pub(crate) layout: VolumeLayout,
+    pub(crate) number: u64,
+    pub(crate) stored: StoredVolume,
+}
+
+impl Engine {
+    /// Finds the ready volume `name`.
+    ///
+    /// # Errors
+    /// `NotFound`, also for a name whose volume is in the trash; `Corrupt`.
+    pub(crate) fn locate(&self, name: &VolumeName) -> Result<Located> {
+        let found = match records::newest(&self.layout.name(name))? {
+            Some(Numbered { record: NameRecord::Names(id), .. }) => Some(self.locate_id(&id)?),
+            _ => None,
+        };
+        found
+            .filter(|located| located.stored.volume.state == VolumeState::Ready)
+            .ok_or_else(|| Error::not_found("no such volume").advise("create it, or use bind"))
+            .map_err(|e| e.context("volume", name).context("store", self.layout.root().display()))
+    }
+
+    /// Reads the volume `id`, in whatever state.
+    ///
+    /// # Errors
+    /// `NotFound`; `Corrupt`.
+    pub(crate) fn locate_id(&self, id: &VolumeId) -> Result<Located> {
+        let layout = self.layout.volume(id);
+        let Some(Numbered { number, record: mut stored }) =
+            records::newest::<StoredVolume>(&layout.records())?
+        else {
+            return Err(Error::not_found("no such volume").context("id", id));
+        };
+        stored.volume.epoch = self.newest_epoch(&layout)?;
+        Ok(Located { layout, number, stored })
+    }
+
+    /// The newest epoch of a volume.
+    pub(crate) fn newest_epoch(&self, layout: &VolumeLayout) -> Result<Epoch> {
+        Ok(records::newest_number(&layout.epochs())?.map_or(Epoch::ZERO, Epoch::new))
+    }
+
+    /// Publishes `stored` as the record after the one that `located` was read from. The caller holds the
+    /// volume's exclusion.
+    ///
+    /// # Errors
+    /// `Unavailable` with `Backoff` if somebody else changed the volume meanwhile.
+    pub(crate) fn publish(&self, located: &Located, stored: &StoredVolume) -> Result<()> {
+        match records::publish(&self.durable, &located.layout.records(), Some(located.number), stored)? {
+            Claimed::Won => Ok(()),
+            Claimed::Lost => {
+                Err(Error::new(ErrorKind::Unavailable, "the volume was changed by another meanwhile")
+                    .context("volume", &stored.volume.name)
+                    .advise("repeat the call"))
+            }
+        }
+    }
+}
