@@ -1,6 +1,6 @@
 //! Making files and directories durable, counted.
 
-use crate::{error::Result, linux::cause};
+use crate::{error::Result, linux::cause::cause};
 use std::{
     fs::File,
     io::{ErrorKind, Write},
