@@ -10,6 +10,7 @@ mod care;
 mod durable;
 mod engine;
 mod exclusion;
+mod hooks;
 mod layout;
 mod place;
 mod records;
