@@ -9,6 +9,7 @@
 //!   exclusion               held (flock) by whoever changes the volume
 //!   records/<n>             numbered records of the volume; the newest is the truth
 //!   data/<generation>/      trees: the live one is named by the newest record, the others by snapshots
+//!   trees/<generation>      held (flock): alone by who builds or removes the tree, shared by who reads it
 //!   snapshots/<name>        record of a snapshot; names the generation that holds its tree
 //!   attachments/<id>        record of an attachment
 //!   served/<id>             held (flock) by the process that serves the attachment
@@ -86,6 +87,14 @@ impl VolumeLayout {
         self.data().join(generation.to_string())
     }
 
+    pub(crate) fn trees(&self) -> PathBuf {
+        self.root.join("trees")
+    }
+
+    pub(crate) fn tree(&self, generation: &Generation) -> PathBuf {
+        self.trees().join(generation.to_string())
+    }
+
     pub(crate) fn snapshots(&self) -> PathBuf {
         self.root.join("snapshots")
     }
@@ -115,11 +124,12 @@ impl VolumeLayout {
     }
 
     /// Every directory that a volume is born with.
-    pub(crate) fn directories(&self) -> [PathBuf; 8] {
+    pub(crate) fn directories(&self) -> [PathBuf; 9] {
         [
             self.root.clone(),
             self.records(),
             self.data(),
+            self.trees(),
             self.snapshots(),
             self.attachments(),
             self.root.join("served"),

@@ -34,6 +34,14 @@ pub trait Place: Debug + Send + Sync + 'static {
     /// As the filesystem reports them; what is left at `to` is garbage that [`remove_tree`](Self::remove_tree) removes.
     fn cut(&self, from: &Path, to: &Path, mode: CutMode, meter: &Meter) -> Result<Cut>;
 
+    /// Makes the tree `at`, which [`cut`](Self::cut) or [`make_tree`](Self::make_tree) made writable, one
+    /// that will never change, as far as this filesystem can: a restore keeps what it replaces. What is
+    /// sealed is sealed already.
+    ///
+    /// # Errors
+    /// As the filesystem reports them; the tree is as it was.
+    fn seal(&self, at: &Path) -> Result<()>;
+
     /// Makes `to`, which does not exist, a copy of the foreign directory `from`, every attribute kept or
     /// reported. With [`Import::Move`](crate::volume::Import::Move) the content leaves `from`.
     ///

@@ -30,6 +30,8 @@ pub(crate) struct StoredVolume {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Restored {
     pub(crate) snapshot: SnapshotName,
+    /// The snapshot's tree: a later snapshot of the same name is another one.
+    pub(crate) tree: Generation,
     /// The newest epoch then: a writer that came later has a higher one.
     pub(crate) epoch: Epoch,
 }
