@@ -9,12 +9,11 @@
 //!   exclusion               held (flock) by whoever changes the volume
 //!   records/<n>             numbered records of the volume; the newest is the truth
 //!   data/<generation>/      trees: the live one is named by the newest record, the others by snapshots
-//!   trees/<generation>      held (flock): alone by who builds or removes the tree, shared by who reads it
 //!   snapshots/<name>        record of a snapshot; names the generation that holds its tree
 //!   attachments/<id>        record of an attachment
 //!   served/<id>             held (flock) by the process that serves the attachment
 //!   epochs/<n>              the epochs that were minted; the newest stays
-//!   intents/<id>            work that is under way, held (flock) by who does it
+//!   intents/<generation>    held (flock): alone by who builds or removes the tree, shared by who reads it
 //! ```
 
 use crate::{
@@ -87,14 +86,6 @@ impl VolumeLayout {
         self.data().join(generation.to_string())
     }
 
-    pub(crate) fn trees(&self) -> PathBuf {
-        self.root.join("trees")
-    }
-
-    pub(crate) fn tree(&self, generation: &Generation) -> PathBuf {
-        self.trees().join(generation.to_string())
-    }
-
     pub(crate) fn snapshots(&self) -> PathBuf {
         self.root.join("snapshots")
     }
@@ -123,13 +114,17 @@ impl VolumeLayout {
         self.root.join("intents")
     }
 
+    /// The intent to build, to read, or to remove the tree `generation`.
+    pub(crate) fn intent(&self, generation: &Generation) -> PathBuf {
+        self.intents().join(generation.to_string())
+    }
+
     /// Every directory that a volume is born with.
-    pub(crate) fn directories(&self) -> [PathBuf; 9] {
+    pub(crate) fn directories(&self) -> [PathBuf; 8] {
         [
             self.root.clone(),
             self.records(),
             self.data(),
-            self.trees(),
             self.snapshots(),
             self.attachments(),
             self.root.join("served"),

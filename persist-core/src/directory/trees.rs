@@ -1,8 +1,9 @@
 //! Who works on a tree: built alone, removed alone, read by any number.
 //!
-//! The lock file `trees/<generation>` says so by flock(2). It is there before its tree and goes after
-//! it, so a tree that no record names and whose file nobody holds is garbage: its builder died. No
-//! long copy therefore needs the volume's exclusion, and a tree stays while it is read.
+//! The file `intents/<generation>` says so by flock(2). It is there before its tree and goes after it, by
+//! whoever holds it alone and never by a reader, so a tree that no record names and whose intent nobody
+//! holds is garbage: its builder died. No long copy therefore needs the volume's exclusion, and a tree
+//! stays while it is read.
 
 use super::{
     engine::Engine,
@@ -62,7 +63,7 @@ impl Engine {
     pub(crate) fn begin_tree(&self, layout: &VolumeLayout) -> Result<NewTree> {
         self.check_writable()?;
         let generation = self.mint_generation();
-        let held = Exclusion::attempt(&layout.tree(&generation), Hold::Alone)?.ok_or_else(|| {
+        let held = Exclusion::attempt(&layout.intent(&generation), Hold::Alone)?.ok_or_else(|| {
             Error::internal("a new generation is in use").context("generation", &generation)
         })?;
         Ok(NewTree { path: layout.generation(&generation), generation, _held: held })
@@ -81,7 +82,7 @@ impl Engine {
     ) -> Result<TreeRead> {
         loop {
             let generation = current()?;
-            if let Some(held) = self.share(&layout.tree(&generation))?
+            if let Some(held) = self.share(&layout.intent(&generation))?
                 && current()? == generation
             {
                 let path = layout.generation(&generation);
@@ -101,7 +102,7 @@ impl Engine {
         layout: &VolumeLayout,
         generation: &Generation,
     ) -> Result<Option<Exclusion>> {
-        match Exclusion::attempt(&layout.tree(generation), Hold::Alone) {
+        match Exclusion::attempt(&layout.intent(generation), Hold::Alone) {
             // Another remover was faster; what it left, if anything, prune finds.
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             held => held,
@@ -135,7 +136,7 @@ impl Engine {
         meter: &Meter,
     ) -> Result<()> {
         self.place.remove_tree(&layout.generation(generation), meter)?;
-        let file = layout.tree(generation);
+        let file = layout.intent(generation);
         match fs::remove_file(&file) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(cause(e, "unlink", file.display())),
             _ => Ok(()),
