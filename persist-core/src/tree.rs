@@ -1,11 +1,28 @@
 //! Trees of files: their entries and their source, and (feature `tree`) the engine that moves them.
 
 #[cfg(feature = "tree")]
+pub mod beneath;
+#[cfg(feature = "tree")]
 pub mod compare;
 mod entry;
+#[cfg(feature = "tree")]
+pub mod losses;
+#[cfg(feature = "tree")]
+pub mod metadata;
 #[cfg(feature = "conformance")]
 pub mod sample;
 mod source;
+#[cfg(feature = "tree")]
+pub mod stat;
 
 pub use entry::{COMPONENT_MAX_BYTES, ContentHash, DataRange, Entry, EntryKind, Metadata, TreePath, Xattr};
 pub use source::{TreeSource, TreeTotals};
+
+#[cfg(feature = "tree")]
+pub use beneath::{Mounts, Root};
+#[cfg(feature = "tree")]
+pub use losses::{Loss, Losses, OnLoss};
+#[cfg(feature = "tree")]
+pub use metadata::{FlagsWhen, MetadataWriter, Present, Target, Trust, read_metadata};
+#[cfg(feature = "tree")]
+pub use stat::{Handle, Inode, Kind, Stat};
