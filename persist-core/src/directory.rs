@@ -11,6 +11,7 @@ mod durable;
 mod engine;
 mod exclusion;
 mod hooks;
+mod intents;
 mod layout;
 mod place;
 mod records;

@@ -4,6 +4,9 @@
 //!
 //! ```text
 //! persist.json              the marker: format, store id, features
+//! intents/<id>              a volume that is built or removed, held (flock) by who does it
+//! removed/<id>              what was a volume: garbage, whatever it holds
+//! names/.exclusion          held (flock) shared by who claims a name, alone by who removes a free one
 //! names/<name>/<n>          numbered records of a name; the newest says which volume it names, if any
 //! volumes/<id>/             one volume, self-describing, 0700
 //!   exclusion               held (flock) by whoever changes the volume
@@ -46,6 +49,25 @@ impl Layout {
 
     pub(crate) fn marker(&self) -> PathBuf {
         self.root.join("persist.json")
+    }
+
+    /// The intent to build or to remove the volume `id`.
+    pub(crate) fn intent(&self, id: &VolumeId) -> PathBuf {
+        self.intents().join(id.to_string())
+    }
+
+    pub(crate) fn intents(&self) -> PathBuf {
+        self.root.join("intents")
+    }
+
+    /// Where a volume goes, by one rename, before it is removed piece by piece.
+    pub(crate) fn removed(&self) -> PathBuf {
+        self.root.join("removed")
+    }
+
+    /// Orders the claims of names against the removal of free ones. No volume's name begins with a dot.
+    pub(crate) fn names_exclusion(&self) -> PathBuf {
+        self.names().join(".exclusion")
     }
 
     pub(crate) fn names(&self) -> PathBuf {
