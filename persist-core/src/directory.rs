@@ -13,6 +13,7 @@ mod exclusion;
 mod hooks;
 mod intents;
 mod layout;
+mod marker;
 mod place;
 mod records;
 mod snapshots;

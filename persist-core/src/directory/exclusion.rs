@@ -79,16 +79,6 @@ impl Exclusion {
         }
     }
 
-    /// Whether it is held alone now: what was shared becomes so if nobody else shares it. If not, it may be
-    /// lost (flock(2): a conversion is not atomic), so this is only for who is about to let go.
-    pub(crate) fn is_last(&self, path: &Path) -> Result<bool> {
-        match flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => is_at(&self.file, path).or_else(gone),
-            Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(false),
-            Err(e) => Err(cause(e, "flock", path.display())),
-        }
-    }
-
     /// The file that is held, for its holder to write who it is.
     pub(crate) fn file(&self) -> &File {
         &self.file
@@ -100,10 +90,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 
 /// The longest pause: what a waiter may lose against a queue that were fair.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-
-fn gone(error: Error) -> Result<bool> {
-    if error.kind() == crate::ErrorKind::NotFound { Ok(false) } else { Err(error) }
-}
 
 fn is_at(file: &File, path: &Path) -> Result<bool> {
     let held = file.metadata().map_err(|e| cause(e, "stat", path.display()))?;

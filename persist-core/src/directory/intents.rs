@@ -1,9 +1,9 @@
-//! Work that is under way, and whether its owner lives.
+//! Volumes that are built or removed, and whether who does it lives.
 //!
-//! An intent is a file named after what it is about (a volume that is built or removed, a tree that is
-//! built or read), held by flock(2) for as long as the work goes on. It keeps others from taking for
-//! garbage what no record names yet. When its owner dies the file stays and nobody holds it: what it is
-//! about is then judged by the records alone, and recovery may remove it.
+//! An intent is a file named after its volume, held by flock(2) for as long as the work goes on. It keeps
+//! others from taking for garbage what no name names yet. When its owner dies the file stays and nobody
+//! holds it: the volume is then judged by the records alone, and recovery may remove it. Trees within a
+//! volume have the like, see `trees`.
 //!
 //! Only moving a directory into a volume has to be replayed, because the source is gone by then: that
 //! intent says what it does, durably, before the first step ([`Work::Move`]). All other work is undone
@@ -45,10 +45,10 @@ impl Intent {
     /// Begins the work that `path` names, waiting for who is at it until `meter` is stopped.
     ///
     /// # Errors
-    /// `NotFound` if its volume is gone; `Unavailable` once stopped.
-    pub(crate) fn begin(path: &Path, hold: Hold, meter: &Meter) -> Result<Self> {
+    /// As the filesystem reports them; `Unavailable` once stopped.
+    pub(crate) fn begin(path: &Path, meter: &Meter) -> Result<Self> {
         loop {
-            match Exclusion::take(path, hold, meter) {
+            match Exclusion::take(path, Hold::Alone, meter) {
                 Ok(held) => return Ok(Self { held, path: path.to_owned() }),
                 // It was ended by another between our open and our flock: ours is the next file.
                 Err(e) if e.kind() == ErrorKind::NotFound && has_parent(path) => {}
@@ -89,14 +89,11 @@ impl Intent {
         Ok(serde_json::from_slice(&bytes).ok())
     }
 
-    /// Ends it: the work is done, or undone. The last one of those that share it removes the file.
+    /// Ends it: the work is done, or undone.
     ///
     /// # Errors
     /// As the filesystem reports them; the file stays, and recovery removes it.
     pub(crate) fn end(self) -> Result<()> {
-        if !self.held.is_last(&self.path)? {
-            return Ok(());
-        }
         match fs::remove_file(&self.path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(cause(e, "unlink", self.path.display())),
             _ => Ok(()),
@@ -126,29 +123,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shared_intent_lives_until_the_last_one_ends() {
-        let dir = tempfile::tempdir().unwrap();
-        let (path, meter) = (dir.path().join("x"), Meter::default());
-        let one = Intent::begin(&path, Hold::Shared, &meter).unwrap();
-        let two = Intent::begin(&path, Hold::Shared, &meter).unwrap();
-        one.end().unwrap();
-        assert!(is_live(&path).unwrap());
-        two.end().unwrap();
-        assert!(!is_live(&path).unwrap() && !path.exists());
-    }
-
-    #[test]
     fn what_a_dead_owner_left_is_taken_over_once_and_a_live_one_never() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
-        let owner = Intent::begin(&path, Hold::Alone, &Meter::default()).unwrap();
-        assert!(Intent::take_over(&path).unwrap().is_none());
+        let owner = Intent::begin(&path, &Meter::default()).unwrap();
+        assert!(Intent::take_over(&path).unwrap().is_none() && is_live(&path).unwrap());
         drop(owner);
         assert!(path.exists(), "an intent that was not ended stays");
         let heir = Intent::take_over(&path).unwrap().unwrap();
         assert!(Intent::take_over(&path).unwrap().is_none());
         assert_eq!(heir.declared().unwrap(), None);
         heir.end().unwrap();
-        assert!(Intent::take_over(&path).unwrap().is_none());
+        assert!(Intent::take_over(&path).unwrap().is_none() && !is_live(&path).unwrap());
     }
 }
