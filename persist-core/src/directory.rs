@@ -14,6 +14,7 @@ mod hooks;
 mod intents;
 mod layout;
 mod marker;
+mod open;
 mod place;
 mod records;
 mod snapshots;
@@ -23,5 +24,6 @@ mod stored;
 mod trees;
 mod volumes;
 
+pub use open::StoreAt;
 pub use place::{Cut, CutMode, MountMode, MountRequest, Place, Unmounted, Verdict};
 pub use store::DirectoryStore;

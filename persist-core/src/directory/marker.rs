@@ -4,12 +4,11 @@
 //! marker is a whole store, and one that was being made when its maker died is made again from where it
 //! was. Of two makers one links the marker, and both open the same store.
 
-mod root;
+pub(crate) mod root;
 
 use super::{durable::Durable, layout::Layout, records};
 use crate::{
     capability::Capabilities,
-    clock::Environment,
     error::{Error, ErrorKind, Result},
     id::StoreId,
     open::OpenMode,
@@ -49,27 +48,30 @@ pub(crate) struct Features {
 }
 
 impl Marker {
-    /// Opens the store at `layout` as `mode` says, or makes it.
+    /// Opens the store at `layout` as `mode` says, or makes it with the identity `fresh`.
     ///
     /// # Errors
     /// `NotFound` where no store is and `mode` does not make one; `Conflict` for a directory with other
     /// things in it; `Unsupported` for a format or a feature that this version does not know, by name;
     /// `Corrupt` for a marker that cannot be read, or a store without its directories.
-    pub(crate) fn open(
-        layout: &Layout,
-        mode: OpenMode,
-        durable: &Durable,
-        environment: &Environment,
-    ) -> Result<Self> {
+    pub(crate) fn open(layout: &Layout, mode: OpenMode, durable: &Durable, fresh: StoreId) -> Result<Self> {
         let found = Self::read(layout)?;
         let marker = match (found, mode) {
             (Some(marker), _) => marker,
-            (None, OpenMode::CreateIfMissing) => Self::create(layout, durable, environment)?,
+            (None, OpenMode::CreateIfMissing) => Self::create(layout, durable, fresh)?,
             (None, _) => return Err(root::no_store(layout)),
         };
         marker.check(mode).map_err(|e| e.context("store", layout.root().display()))?;
         root::check(layout)?;
         Ok(marker)
+    }
+
+    /// Refuses a place where no store is.
+    ///
+    /// # Errors
+    /// `NotFound`; `Corrupt`.
+    pub(crate) fn require(layout: &Layout) -> Result<()> {
+        Self::read(layout)?.map(drop).ok_or_else(|| root::no_store(layout))
     }
 
     fn read(layout: &Layout) -> Result<Option<Self>> {
@@ -80,9 +82,8 @@ impl Marker {
         }
     }
 
-    fn create(layout: &Layout, durable: &Durable, environment: &Environment) -> Result<Self> {
+    fn create(layout: &Layout, durable: &Durable, store: StoreId) -> Result<Self> {
         root::make(layout, durable)?;
-        let store = StoreId::mint(&*environment.clock, &*environment.entropy);
         let marker = Self { format: FORMAT, store, features: Features::default() };
         durable.create(&layout.marker(), &records::encode(&marker)?)?;
         // Ours, or the one of who was faster.
@@ -122,7 +123,8 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
     fn open(root: &Path, mode: OpenMode) -> Result<Marker> {
-        Marker::open(&Layout::new(root), mode, &Durable::default(), &Environment::default())
+        let system = crate::clock::SystemEnvironment;
+        Marker::open(&Layout::new(root), mode, &Durable::default(), StoreId::mint(&system, &system))
     }
 
     #[test]

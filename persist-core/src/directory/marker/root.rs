@@ -15,17 +15,43 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The directories that were made for a store, innermost first.
+#[derive(Debug)]
+pub(crate) struct Born(Vec<PathBuf>);
+
+impl Born {
+    /// Takes them away again, as far as they are empty.
+    pub(crate) fn undo(self) {
+        self.0.iter().all(|path| fs::remove_dir(path).is_ok());
+    }
+}
+
+/// Makes the store's root, and what is missing above it, durably.
+///
+/// # Errors
+/// `Invalid` for something else than a directory; as the filesystem reports them.
+pub(crate) fn make_root(root: &Path, durable: &Durable) -> Result<Born> {
+    let missing = |path: &&Path| !path.as_os_str().is_empty() && fs::symlink_metadata(path).is_err();
+    let born: Vec<PathBuf> = root.ancestors().take_while(missing).map(Path::to_owned).collect();
+    born.iter().rev().try_for_each(|path| make_private(path))?;
+    // Each parent up to the first that existed.
+    born.iter().filter_map(|made| made.parent()).try_for_each(|parent| durable.directory(parent))?;
+    match fs::metadata(root) {
+        Ok(metadata) if metadata.is_dir() => Ok(Born(born)),
+        Ok(_) => Err(Error::invalid("path", "not a directory").context("path", root.display())),
+        Err(e) => Err(cause(e, "stat", root.display())),
+    }
+}
+
 /// Makes what an empty store consists of, durably, whatever of it is there already.
 pub(super) fn make(layout: &Layout, durable: &Durable) -> Result<()> {
-    let born = make_root(layout.root())?;
+    make_root(layout.root(), durable)?;
     refuse_foreign(layout)?;
     for directory in directories(layout) {
         make_private(&directory)?;
         durable.directory(&directory)?;
     }
-    durable.directory(layout.root())?;
-    // Each parent up to the first that existed.
-    born.iter().filter_map(|made| made.parent()).try_for_each(|parent| durable.directory(parent))
+    durable.directory(layout.root())
 }
 
 /// Refuses a store that has lost one of its directories: it would look empty.
@@ -48,18 +74,6 @@ pub(super) fn no_store(layout: &Layout) -> Error {
 
 fn directories(layout: &Layout) -> [PathBuf; 4] {
     [layout.names(), layout.volumes(), layout.intents(), layout.removed()]
-}
-
-/// Makes the root and what is missing above it, and says what was made, innermost first.
-fn make_root(root: &Path) -> Result<Vec<PathBuf>> {
-    let missing = |path: &&Path| !path.as_os_str().is_empty() && fs::symlink_metadata(path).is_err();
-    let born: Vec<PathBuf> = root.ancestors().take_while(missing).map(Path::to_owned).collect();
-    born.iter().rev().try_for_each(|path| make_private(path))?;
-    match fs::metadata(root) {
-        Ok(metadata) if metadata.is_dir() => Ok(born),
-        Ok(_) => Err(Error::invalid("path", "not a directory").context("path", root.display())),
-        Err(e) => Err(cause(e, "stat", root.display())),
-    }
 }
 
 /// 0700: other users of the host cannot browse what is in it.
