@@ -1,6 +1,9 @@
 //! The system calls that `rustix` does not offer: the only unsafe code of this crate.
 #![expect(unsafe_code, reason = "raw system calls; every block says why it is sound")]
 
+pub(super) mod btrfs;
+pub(super) mod mount;
+
 use std::{
     io,
     os::fd::{IntoRawFd, OwnedFd},
