@@ -37,7 +37,7 @@ pub fn snapshot(from: &Path, to: &Path, writes: Writes) -> Result<()> {
 }
 
 /// Removes the subvolume `at` with its content, in one step. Without privilege this needs the mount option
-/// `user_subvol_rm_allowed`; where it is refused, [`allow_writes`] and emptying it by hand still work, since
+/// `user_subvol_rm_allowed`; where it is refused, [`set_writes`] and emptying it by hand still work, since
 /// rmdir(2) removes an empty subvolume.
 ///
 /// # Errors
@@ -73,15 +73,20 @@ pub fn writes(at: &Path) -> Result<Writes> {
     Ok(if flags & raw::RDONLY == 0 { Writes::Allowed } else { Writes::Refused })
 }
 
-/// Lets the subvolume `at` be written again. Its owner may do this.
+/// Sets whether the subvolume `at` may be written. Its owner may do this; what is open for writing is stopped
+/// as well.
 ///
 /// # Errors
 /// As the filesystem reports them.
-pub fn allow_writes(at: &Path) -> Result<()> {
-    let named = |error| cause(error, "make writable", at.display());
+pub fn set_writes(at: &Path, writes: Writes) -> Result<()> {
+    let named = |error| cause(error, "seal or unseal", at.display());
     let root = directory(at)?;
     let flags = raw::flags(&root).map_err(named)?;
-    if flags & raw::RDONLY == 0 { Ok(()) } else { raw::set_flags(&root, flags & !raw::RDONLY).map_err(named) }
+    let wanted = match writes {
+        Writes::Refused => flags | raw::RDONLY,
+        Writes::Allowed => flags & !raw::RDONLY,
+    };
+    if flags == wanted { Ok(()) } else { raw::set_flags(&root, wanted).map_err(named) }
 }
 
 fn directory(at: &Path) -> Result<OwnedFd> {

@@ -75,7 +75,7 @@ pub fn unbind(source: &Path, target: &Path, busy: BusyFiles) -> Result<Unbound> 
     let table = MountTable::read()?;
     let origin = origin(&table, source)?;
     let is_ours = |mount: &&Mount| mount.at == at && origin.is_shown_by(mount);
-    let Some(ours) = table.mounts().iter().filter(is_ours).next_back() else { return Ok(Unbound::Gone) };
+    let Some(ours) = table.mounts().iter().rfind(is_ours) else { return Ok(Unbound::Gone) };
     if table.at(&at).is_some_and(|top| top.id != ours.id) {
         let refusal = Error::in_use("somebody mounted over the attachment", Vec::new());
         return Err(refusal.during("unmount", target.display()).advise("unmount what is on top first"));

@@ -70,7 +70,7 @@ fn remove_leftovers(at: &Path) {
 fn clear(place: &Path) {
     for name in ["cut", "tree", "limited"] {
         let at = place.join(name);
-        if destroy_subvolume(&at).is_err() && super::allow_writes(&at).is_ok() {
+        if destroy_subvolume(&at).is_err() && super::set_writes(&at, Writes::Allowed).is_ok() {
             // Without privilege an empty subvolume is removed as a directory; failures leave garbage only.
             let _ = std::fs::remove_file(at.join("file"));
             let _ = std::fs::remove_dir(&at);
