@@ -3,12 +3,18 @@
 #[cfg(feature = "tree")]
 pub mod beneath;
 #[cfg(feature = "tree")]
+mod blocking;
+#[cfg(feature = "tree")]
 pub mod compare;
+#[cfg(feature = "tree")]
+pub mod directory_tree;
 mod entry;
 #[cfg(feature = "tree")]
 pub mod losses;
 #[cfg(feature = "tree")]
 pub mod metadata;
+#[cfg(feature = "tree")]
+mod names;
 #[cfg(feature = "conformance")]
 pub mod sample;
 mod source;
@@ -20,6 +26,12 @@ pub use source::{TreeSource, TreeTotals};
 
 #[cfg(feature = "tree")]
 pub use beneath::{Mounts, Root};
+#[cfg(feature = "tree")]
+pub use compare::{
+    Aspects, ChangeKind, CompareContent, CompareOptions, TreeChange, compare, compare_directories,
+};
+#[cfg(feature = "tree")]
+pub use directory_tree::DirectoryTree;
 #[cfg(feature = "tree")]
 pub use losses::{Loss, Losses, OnLoss};
 #[cfg(feature = "tree")]

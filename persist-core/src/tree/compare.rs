@@ -4,9 +4,12 @@
 //! [`compare_directories`] looks at two directories of this host through stat(2) alone, in parallel.
 
 mod content;
+mod directories;
 
 mod judge;
 mod merge;
+
+pub use directories::compare_directories;
 
 use super::entry::TreePath;
 use super::source::TreeSource;
@@ -80,6 +83,7 @@ impl Aspects {
         .union(Self::UID)
         .union(Self::GID)
         .union(Self::MTIME)
+        .union(Self::FLAGS)
         .union(Self::LINKS);
 }
 
