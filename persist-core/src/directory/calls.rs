@@ -7,7 +7,10 @@ use crate::{
 use futures::{FutureExt, Stream, StreamExt, stream};
 use std::{future::Future, time::Instant};
 use tokio::{sync::mpsc, task::JoinHandle, time};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 /// Everything that runs for one opened store.
 #[derive(Debug, Default)]
@@ -26,12 +29,17 @@ impl Calls {
         call: &CallOptions,
         work: impl FnOnce(&Meter) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.begin(call)?.run(work).await
+    }
+
+    /// Begins a call of several steps, which [`close`](Self::close) lets come to its end.
+    ///
+    /// # Errors
+    /// `Unavailable` once the store is closed.
+    pub(crate) fn begin(&self, call: &CallOptions) -> Result<Call> {
         self.check_open()?;
-        let stop = StopOnDrop(Meter::default());
-        let meter = stop.0.clone();
-        let mut task = self.tracker.spawn_blocking(move || work(&meter));
-        let result = watch(&mut task, call, &stop.0).await;
-        result.unwrap_or_else(|e| Err(Error::internal("a thread of the store panicked").with_source(e)))
+        let (tracker, under_way) = (self.tracker.clone(), self.tracker.token());
+        Ok(Call { tracker, _under_way: under_way, options: call.clone(), begun: Instant::now() })
     }
 
     /// Runs a task that outlives the call that began it; it ends by itself, or when `closing` says so.
@@ -98,6 +106,36 @@ impl<T> Output<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ReaderGone;
 
+/// A call of several steps, under one deadline.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    tracker: TaskTracker,
+    _under_way: TaskTrackerToken,
+    options: CallOptions,
+    begun: Instant,
+}
+
+impl Call {
+    /// Runs one step on a thread that may block, as [`Calls::run`].
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Meter) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let stop = StopOnDrop(Meter::default());
+        let meter = stop.0.clone();
+        let mut task = self.tracker.spawn_blocking(move || work(&meter));
+        let mut left = self.options.clone();
+        left.deadline = left.deadline.map(|deadline| deadline.saturating_sub(self.begun.elapsed()));
+        let result = watch(&mut task, &left, &stop.0).await;
+        result.unwrap_or_else(|e| Err(Error::internal("a thread of the store panicked").with_source(e)))
+    }
+
+    /// Runs a task that outlives the caller's future; joined by `close`.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(task);
+    }
+}
+
 struct StopOnDrop(Meter);
 
 impl Drop for StopOnDrop {
@@ -157,6 +195,18 @@ mod tests {
         calls.close().await;
         on_end.try_recv().expect("close returned before the work had ended");
         assert_eq!(calls.run(&options, |_| Ok(())).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_has_begun_comes_to_its_end_before_close_does() {
+        let calls = Calls::default();
+        let call = calls.begin(&CallOptions::default()).unwrap();
+        let mut close = Box::pin(calls.close());
+        assert!((&mut close).now_or_never().is_none());
+        assert_eq!(call.run(|_| Ok(7)).await.unwrap(), 7);
+        assert!((&mut close).now_or_never().is_none());
+        drop(call);
+        close.await;
     }
 
     #[tokio::test]

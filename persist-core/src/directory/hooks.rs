@@ -1,14 +1,51 @@
 //! Holding the writers of a volume around a cut, and letting them go on whatever happens.
 
-use super::calls::Calls;
+use super::calls::{Call, Calls};
 use crate::{
-    capability::Consistency,
+    capability::{Capabilities, Consistency},
     error::{Error, Result},
+    progress::CallOptions,
     quiesce::{HookRun, Quiesce},
 };
 use futures::FutureExt;
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 use tokio::{sync::oneshot, time};
+
+/// What a caller demands of a cut, and what the place gives without a hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Demand {
+    pub(crate) least: Consistency,
+    pub(crate) own: Consistency,
+}
+
+impl Demand {
+    /// Refuses a cut that reached less than was demanded.
+    ///
+    /// # Errors
+    /// `Unsupported`.
+    pub(crate) fn check(self, reached: Consistency) -> Result<()> {
+        if reached >= self.least {
+            return Ok(());
+        }
+        let message = "the consistency that was asked for is not reached";
+        Err(Error::unsupported(Capabilities::empty(), message)
+            .context("asked for", format_args!("{:?}", self.least))
+            .context("reached", format_args!("{reached:?}"))
+            .advise("give a hook that stops the writers for the whole cut, or ask for less"))
+    }
+
+    /// Refuses before anything is done what even a hook that works does not reach.
+    ///
+    /// # Errors
+    /// `Unsupported`.
+    pub(crate) fn check_reachable(self, hook: Option<&dyn Quiesce>) -> Result<()> {
+        self.check(hook.map_or(self.own, |hook| self.own.max(hook.reaches())))
+    }
+
+    fn check_without(self, failure: &str) -> Result<()> {
+        self.check(self.own).map_err(|e| e.context("hook", failure))
+    }
+}
 
 /// What was made while a hook held the writers, or tried to.
 #[derive(Debug)]
@@ -39,12 +76,28 @@ pub(crate) async fn hold<T: Send + 'static>(
     hook: Option<Arc<dyn Quiesce>>,
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<Held<T>> {
+    let demand = Demand { least: Consistency::PerFile, own: Consistency::PerFile };
+    hold_to(&calls.begin(&CallOptions::default())?, hook, demand, work).await
+}
+
+/// As [`hold`], for a caller who demands something of the cut: once the hook has failed and the rest is
+/// less than that, `work` is not begun, or is dropped.
+///
+/// # Errors
+/// As [`hold`]; `Unsupported` for a demand that is not met any more.
+pub(crate) async fn hold_to<T: Send + 'static>(
+    call: &Call,
+    hook: Option<Arc<dyn Quiesce>>,
+    demand: Demand,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<Held<T>> {
+    demand.check_reachable(hook.as_deref())?;
     let Some(hook) = hook else {
         return Ok(Held { value: work.await?, run: None, reached: None });
     };
     let (mut sender, receiver) = oneshot::channel();
-    calls.spawn(async move {
-        let held = around(&*hook, work);
+    call.spawn(async move {
+        let held = around(&*hook, demand, work);
         tokio::pin!(held);
         let caller_is_there = tokio::select! {
             result = &mut held => { drop(sender.send(result)); true }
@@ -53,14 +106,19 @@ pub(crate) async fn hold<T: Send + 'static>(
         if !caller_is_there {
             drop(thaw(&*hook).await);
         }
-    })?;
+    });
     receiver.await.map_err(|e| Error::internal("the task that holds the writers is gone").with_source(e))?
 }
 
-async fn around<T>(hook: &dyn Quiesce, work: impl Future<Output = Result<T>>) -> Result<Held<T>> {
+async fn around<T>(
+    hook: &dyn Quiesce,
+    demand: Demand,
+    work: impl Future<Output = Result<T>>,
+) -> Result<Held<T>> {
     let mut failure = frozen(hook).await.err();
-    if failure.is_some() {
+    if let Some(cause) = failure.clone() {
         note(&mut failure, thaw(hook).await);
+        demand.check_without(&cause)?;
     }
     let work = AssertUnwindSafe(work).catch_unwind();
     tokio::pin!(work);
@@ -69,8 +127,10 @@ async fn around<T>(hook: &dyn Quiesce, work: impl Future<Output = Result<T>>) ->
         None => tokio::select! {
             done = &mut work => { note_thaw(&mut failure, hook).await; done }
             () = time::sleep(hook.deadline()) => {
-                failure = Some(format!("the writers were held for {:?} only", hook.deadline()));
+                let cause = format!("the writers were held for {:?} only", hook.deadline());
+                failure = Some(cause.clone());
                 note(&mut failure, thaw(hook).await);
+                demand.check_without(&cause)?;
                 work.await
             }
         },
@@ -195,6 +255,28 @@ mod tests {
         let (calls, hook) = (Calls::default(), Arc::new(Hook { refuses: true, ..Hook::default() }));
         let held = hold(&calls, Some(hook.clone()), async { Ok(()) }).await.unwrap();
         assert_eq!((held.reached, hook.seen()), (None, vec!["freeze", "thaw"]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_hook_alone_would_reach_is_refused_before_the_work_once_it_fails() {
+        let (calls, hook) = (Calls::default(), Arc::new(Hook { refuses: true, ..Hook::default() }));
+        let call = calls.begin(&CallOptions::default()).unwrap();
+        let demand = Demand { least: Consistency::Crash, own: Consistency::PerFile };
+        let never = async { panic!("the work was begun") };
+        let error = hold_to::<()>(&call, Some(hook.clone()), demand, never).await.unwrap_err();
+        assert_eq!((error.kind(), hook.seen()), (ErrorKind::Unsupported, vec!["freeze", "thaw"]));
+        let error = hold_to::<()>(&call, None, demand, async { Ok(()) }).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_hook_alone_would_reach_is_given_up_when_it_lets_go_too_early() {
+        let (calls, hook) = (Calls::default(), Arc::new(Hook::default()));
+        let call = calls.begin(&CallOptions::default()).unwrap();
+        let demand = Demand { least: Consistency::Crash, own: Consistency::PerFile };
+        let never = std::future::pending::<Result<()>>();
+        let error = hold_to(&call, Some(hook.clone()), demand, never).await.unwrap_err();
+        assert_eq!((error.kind(), hook.seen()), (ErrorKind::Unsupported, vec!["freeze", "thaw"]));
     }
 
     #[tokio::test(start_paused = true)]
