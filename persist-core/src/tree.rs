@@ -7,19 +7,27 @@ mod blocking;
 #[cfg(feature = "tree")]
 pub mod compare;
 #[cfg(feature = "tree")]
+mod crew;
+#[cfg(feature = "tree")]
 pub mod directory_tree;
 mod entry;
+#[cfg(feature = "tree")]
+pub mod listing;
 #[cfg(feature = "tree")]
 pub mod losses;
 #[cfg(feature = "tree")]
 pub mod metadata;
 #[cfg(feature = "tree")]
 mod names;
+#[cfg(feature = "tree")]
+mod node;
 #[cfg(feature = "conformance")]
 pub mod sample;
 mod source;
 #[cfg(feature = "tree")]
 pub mod stat;
+#[cfg(feature = "tree")]
+pub mod walk;
 
 pub use entry::{COMPONENT_MAX_BYTES, ContentHash, DataRange, Entry, EntryKind, Metadata, TreePath, Xattr};
 pub use source::{TreeSource, TreeTotals};
@@ -31,10 +39,16 @@ pub use compare::{
     Aspects, ChangeKind, CompareContent, CompareOptions, TreeChange, compare, compare_directories,
 };
 #[cfg(feature = "tree")]
+pub use crew::Threads;
+#[cfg(feature = "tree")]
 pub use directory_tree::DirectoryTree;
+#[cfg(feature = "tree")]
+pub use listing::Batch;
 #[cfg(feature = "tree")]
 pub use losses::{Loss, Losses, OnLoss};
 #[cfg(feature = "tree")]
 pub use metadata::{FlagsWhen, MetadataWriter, Present, Target, Trust, read_metadata};
 #[cfg(feature = "tree")]
 pub use stat::{Handle, Inode, Kind, Stat};
+#[cfg(feature = "tree")]
+pub use walk::{Step, Unreadable, Visit, WalkOptions, WalkReport, walk};
