@@ -1,5 +1,9 @@
 //! Time and randomness come in as arguments, so that a test can own both.
 
+mod manual;
+
+pub use manual::ManualClock;
+
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,

@@ -28,6 +28,10 @@ pub mod errors {}
 #[doc = include_str!("../docs/new-backend.md")]
 pub mod new_backend {}
 
+/// What every store promises, by number.
+#[doc = include_str!("../docs/semantics.md")]
+pub mod semantics {}
+
 /// What was decided, and what was rejected.
 pub mod decisions {
     #[doc = include_str!("../docs/decisions/0001-numbered-records-by-link.md")]

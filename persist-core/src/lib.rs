@@ -16,6 +16,8 @@ pub mod attachment;
 pub mod capability;
 pub mod care;
 pub mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 #[cfg(feature = "directory")]
 pub mod directory;
 pub mod docs;
