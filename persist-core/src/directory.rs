@@ -20,7 +20,6 @@ mod records;
 mod snapshots;
 mod store;
 mod stored;
-#[expect(dead_code, reason = "the snapshots land on top of it")]
 mod trees;
 mod volumes;
 

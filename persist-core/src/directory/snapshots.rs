@@ -1,54 +1,31 @@
-//! Lands next.
-#![allow(unused)]
+//! Snapshots: trees beside the live one, each named by a record that is written once.
 
-use super::engine::Engine;
-use crate::{
-    attachment::*, capability::*, care::*, error::*, name::*, quiesce::*, snapshot::*, tree::*, volume::*,
-};
-use futures::stream::{BoxStream, StreamExt};
-use std::sync::Arc;
+mod delete;
+mod holders;
+mod list;
+mod read;
+pub(crate) mod record;
+mod replaced;
+mod restore;
+mod take;
+
+use super::{engine::Engine, exclusion::Exclusion, stored::Located};
+use crate::{error::Result, name::VolumeName, progress::Meter};
 
 impl Engine {
-    pub(crate) async fn snapshot(
-        self: &Arc<Self>,
-        volume: &VolumeName,
-        snapshot: &SnapshotName,
-        options: SnapshotOptions,
-    ) -> Result<SnapshotReport> {
-        Err(Error::internal("not landed yet"))
-    }
-
-    pub(crate) fn snapshots(
-        self: &Arc<Self>,
-        volume: &VolumeName,
-        options: ListOptions,
-    ) -> BoxStream<'static, Result<SnapshotRecord>> {
-        futures::stream::empty().boxed()
-    }
-
-    pub(crate) async fn open_snapshot(
-        self: &Arc<Self>,
-        volume: &VolumeName,
-        snapshot: &SnapshotName,
-    ) -> Result<Arc<dyn TreeSource>> {
-        Err(Error::internal("not landed yet"))
-    }
-
-    pub(crate) async fn delete_snapshot(
-        self: &Arc<Self>,
-        volume: &VolumeName,
-        snapshot: &SnapshotName,
-        options: DeleteSnapshotOptions,
-    ) -> Result<Outcome> {
-        Err(Error::internal("not landed yet"))
-    }
-
-    pub(crate) async fn restore(
-        self: &Arc<Self>,
-        volume: &VolumeName,
-        snapshot: &SnapshotName,
-        options: RestoreOptions,
-    ) -> Result<RestoreReport> {
-        Err(Error::internal("not landed yet"))
+    /// Finds a ready volume and waits for the right to change it.
+    ///
+    /// # Errors
+    /// `NotFound`; `Denied` in a store that was opened read-only; `Unavailable` once stopped.
+    pub(crate) fn locate_alone(&self, name: &VolumeName, meter: &Meter) -> Result<(Exclusion, Located)> {
+        loop {
+            let before = self.locate(name)?;
+            let alone = self.exclude(&before.layout, meter)?;
+            let located = self.locate(name)?;
+            // Another volume of that name may have come meanwhile.
+            if located.layout == before.layout {
+                return Ok((alone, located));
+            }
+        }
     }
 }

@@ -1,0 +1,76 @@
+//! Deleting a snapshot: the record first, then its tree.
+
+use super::record::{self, StoredSnapshot};
+use crate::{
+    capability::Capabilities,
+    directory::{engine::Engine, stored::Located},
+    error::{Error, ErrorKind, Result},
+    id::Generation,
+    name::VolumeName,
+    progress::{Meter, Phase},
+    snapshot::{DeleteSnapshotOptions, Outcome, SnapshotName},
+};
+use std::sync::Arc;
+
+impl Engine {
+    pub(crate) async fn delete_snapshot(
+        self: &Arc<Self>,
+        volume: &VolumeName,
+        snapshot: &SnapshotName,
+        options: DeleteSnapshotOptions,
+    ) -> Result<Outcome> {
+        self.info.require(Capabilities::SNAPSHOTS, "this store has no snapshots")?;
+        let (engine, volume, name) = (Arc::clone(self), volume.clone(), snapshot.clone());
+        self.calls.run(&options.call, move |meter| engine.remove_snapshot(&volume, &name, meter)).await
+    }
+
+    fn remove_snapshot(&self, volume: &VolumeName, name: &SnapshotName, meter: &Meter) -> Result<Outcome> {
+        self.check_writable()?;
+        meter.enter(Phase::Wait);
+        let (alone, located) = match self.locate_alone(volume, meter) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Outcome::Already),
+            found => found?,
+        };
+        let Some(stored) = record::read(&located.layout, name)? else { return Ok(Outcome::Already) };
+        let layout = &located.layout;
+        if !stored.counts(&located.stored.generation) {
+            // What an interrupted restore prepared: the tree is the live one.
+            self.durable.remove(&layout.snapshot(name))?;
+            return Ok(Outcome::Already);
+        }
+        self.check_unread(layout, name)?;
+        let claim = self.claim_tree(layout, &stored.generation)?.ok_or_else(|| {
+            Error::in_use("the snapshot is being read", Vec::new())
+                .advise("close what reads it (an open source, a clone that is made of it), then repeat")
+        })?;
+        let last = self.is_last_name(&located, &stored)?;
+        meter.enter(Phase::Publish);
+        self.durable.remove(&layout.snapshot(name))?;
+        drop(alone);
+        meter.enter(Phase::Remove);
+        if last && let Err(error) = self.remove_claimed(layout, &stored.generation, &claim, meter) {
+            // It is deleted: its record has gone. What is left of the tree is for prune.
+            tracing::warn!(snapshot = %name, generation = %stored.generation, %error, "a tree is left to prune");
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Whether nothing else names the snapshot's tree. What cannot be read may.
+    fn is_last_name(&self, located: &Located, stored: &StoredSnapshot) -> Result<bool> {
+        let others = record::all(&located.layout)?;
+        Ok(is_last(&stored.snapshot.name, &stored.generation, &located.stored.generation, &others))
+    }
+}
+
+fn is_last(
+    name: &SnapshotName,
+    generation: &Generation,
+    live: &Generation,
+    records: &[Result<StoredSnapshot>],
+) -> bool {
+    let other = |record: &Result<StoredSnapshot>| match record {
+        Ok(stored) => stored.snapshot.name != *name && stored.generation == *generation,
+        Err(_unreadable) => true,
+    };
+    generation != live && !records.iter().any(other)
+}
