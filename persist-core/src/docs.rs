@@ -15,8 +15,9 @@ pub mod architecture {}
 #[doc = include_str!("../docs/errors.md")]
 pub mod errors {}
 
-/// How a store is written.
+/// How a store is written; with the feature `conformance`.
 ///
+/// [semantics]: semantics
 /// [`VolumeStore`]: crate::VolumeStore
 /// [`StoreInfo::require`]: crate::StoreInfo::require
 /// [`Capabilities`]: crate::Capabilities
@@ -25,7 +26,8 @@ pub mod errors {}
 /// [`Meter::check`]: crate::progress::Meter::check
 /// [`Retry::Verify`]: crate::Retry::Verify
 /// [`Attachment::new`]: crate::Attachment::new
-#[doc = include_str!("../docs/new-backend.md")]
+#[cfg_attr(feature = "conformance", doc = "[`Subject`]: crate::conformance::Subject\n\n")]
+#[cfg_attr(feature = "conformance", doc = include_str!("../docs/new-backend.md"))]
 pub mod new_backend {}
 
 /// What every store promises, by number.
