@@ -1,6 +1,8 @@
 //! Trees of files: their entries and their source, and (feature `tree`) the engine that moves them.
 
 #[cfg(feature = "tree")]
+pub mod apply;
+#[cfg(feature = "tree")]
 pub mod beneath;
 #[cfg(feature = "tree")]
 mod blocking;
@@ -32,6 +34,8 @@ pub mod walk;
 pub use entry::{COMPONENT_MAX_BYTES, ContentHash, DataRange, Entry, EntryKind, Metadata, TreePath, Xattr};
 pub use source::{TreeSource, TreeTotals};
 
+#[cfg(feature = "tree")]
+pub use apply::{ApplyLimits, ApplyOptions, ApplyReport, apply};
 #[cfg(feature = "tree")]
 pub use beneath::{Mounts, Root};
 #[cfg(feature = "tree")]

@@ -43,6 +43,7 @@ impl Names {
         Ok(names)
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.spans.len()
     }

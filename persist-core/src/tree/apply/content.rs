@@ -1,0 +1,170 @@
+//! Filling files: read from the source asynchronously, written on blocking threads.
+
+use super::{
+    build::{Parents, Site},
+    gate::{corrupt, data_bytes},
+    plan::{Batch, SMALL_BYTES},
+};
+use crate::{
+    error::{ErrorKind, Result},
+    linux::cause::cause,
+    tree::{
+        blocking::blocking,
+        entry::{DataRange, Entry, EntryKind},
+        losses::Loss,
+        source::TreeSource,
+    },
+};
+use bytes::Bytes;
+use futures::stream::{StreamExt, TryStreamExt};
+use std::{fs::File, os::unix::fs::FileExt, pin::pin, sync::Arc};
+
+/// Reads that are under way for one batch: hides the round trip to a distant source.
+pub(super) const AHEAD: usize = 4;
+
+/// How much of a large file is read at a time.
+const CHUNK_BYTES: u64 = 1 << 20;
+
+/// The content of a small file by place, or why it cannot be had.
+type Content = Result<Vec<(u64, Bytes)>, String>;
+
+/// Makes and fills the files of `batch`, and everything else of it that is no directory.
+pub(super) async fn fill(site: Arc<Site>, source: Arc<dyn TreeSource>, mut batch: Batch) -> Result<Batch> {
+    let (small, large): (Vec<Entry>, Vec<Entry>) =
+        std::mem::take(&mut batch.files).into_iter().partition(|file| data_bytes(&file.kind) <= SMALL_BYTES);
+    let contents: Vec<Content> = futures::stream::iter(&small)
+        .map(|entry| whole(&*source, entry))
+        .buffered(AHEAD)
+        .try_collect()
+        .await?;
+    for entry in &large {
+        stream(&site, &source, entry).await?;
+    }
+    blocking(move || {
+        let mut at = Parents::new(&site.root);
+        for (entry, content) in small.iter().zip(contents) {
+            site.meter.check()?;
+            write_small(&site, &mut at, entry, content)?;
+        }
+        for entry in &batch.others {
+            site.meter.check()?;
+            site.make_other(&mut at, entry)?;
+        }
+        batch.files = small.into_iter().chain(large).collect();
+        Ok(batch)
+    })
+    .await
+}
+
+async fn whole(source: &dyn TreeSource, entry: &Entry) -> Result<Content> {
+    let mut content = Vec::new();
+    for chunk in chunks(entry) {
+        match read(source, entry, chunk).await {
+            Ok(bytes) => content.push((chunk.offset, bytes)),
+            Err(error) if error.kind() == ErrorKind::Denied => return Ok(Err(error.to_string())),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Ok(content))
+}
+
+fn write_small(site: &Site, at: &mut Parents<'_>, entry: &Entry, content: Content) -> Result<()> {
+    let content = match content {
+        Ok(content) => content,
+        Err(why) => {
+            site.lose(entry, Loss::Unreadable, why);
+            return Ok(());
+        }
+    };
+    let file = site.create(at, entry)?;
+    set_size(site, &file, entry)?;
+    for (offset, bytes) in content {
+        write(site, &file, entry, offset, &bytes)?;
+    }
+    site.finish_file(file, entry)
+}
+
+/// Fills a large file chunk by chunk, a few chunks ahead.
+async fn stream(site: &Arc<Site>, source: &Arc<dyn TreeSource>, entry: &Entry) -> Result<()> {
+    let mut read = pin!(
+        futures::stream::iter(chunks(entry))
+            .map(|chunk| placed(&**source, entry, chunk))
+            .buffered(AHEAD)
+            .peekable()
+    );
+    if let Some(Err(error)) = read.as_mut().peek().await
+        && error.kind() == ErrorKind::Denied
+    {
+        site.lose(entry, Loss::Unreadable, error);
+        return Ok(());
+    }
+    let (making, subject) = (Arc::clone(site), Arc::new(entry.clone()));
+    let for_making = Arc::clone(&subject);
+    let file = blocking(move || {
+        let file = making.create(&mut Parents::new(&making.root), &for_making)?;
+        set_size(&making, &file, &for_making)?;
+        Ok(Arc::new(file))
+    })
+    .await?;
+    while let Some((offset, bytes)) = read.try_next().await? {
+        let (site, file, entry) = (Arc::clone(site), Arc::clone(&file), Arc::clone(&subject));
+        blocking(move || {
+            site.meter.check()?;
+            write(&site, &file, &entry, offset, &bytes)
+        })
+        .await?;
+    }
+    let site = Arc::clone(site);
+    blocking(move || match Arc::into_inner(file) {
+        Some(file) => site.finish_file(file, &subject),
+        None => Err(crate::Error::internal("a file that is being filled has two owners")),
+    })
+    .await
+}
+
+async fn placed(source: &dyn TreeSource, entry: &Entry, range: DataRange) -> Result<(u64, Bytes)> {
+    Ok((range.offset, read(source, entry, range).await?))
+}
+
+async fn read(source: &dyn TreeSource, entry: &Entry, range: DataRange) -> Result<Bytes> {
+    let bytes = source.read(&entry.path, range.offset..range.offset + range.length).await?;
+    if u64::try_from(bytes.len()).ok() != Some(range.length) {
+        return Err(corrupt("the source gives other bytes than it announced")
+            .during("apply", crate::name::shortened(&entry.path.to_string()))
+            .context("wanted", range.length)
+            .context("got", bytes.len()));
+    }
+    Ok(bytes)
+}
+
+/// The data of a file, none larger than [`CHUNK_BYTES`].
+fn chunks(entry: &Entry) -> impl Iterator<Item = DataRange> {
+    let ranges: Vec<DataRange> = match &entry.kind {
+        EntryKind::File { data: Some(data), .. } => data.clone(),
+        EntryKind::File { size, data: None } if *size > 0 => vec![DataRange { offset: 0, length: *size }],
+        _ => Vec::new(),
+    };
+    ranges.into_iter().flat_map(|range| {
+        let count = range.length.div_ceil(CHUNK_BYTES);
+        (0..count).map(move |n| {
+            let skipped = n * CHUNK_BYTES;
+            DataRange { offset: range.offset + skipped, length: (range.length - skipped).min(CHUNK_BYTES) }
+        })
+    })
+}
+
+/// Makes the file as long as it will be where that does not follow from its data: the rest is a hole.
+fn set_size(site: &Site, file: &File, entry: &Entry) -> Result<()> {
+    let EntryKind::File { size, data: Some(data) } = &entry.kind else { return Ok(()) };
+    let end = data.last().map_or(0, |range| range.offset + range.length);
+    if end == *size {
+        return Ok(());
+    }
+    file.set_len(*size).map_err(|e| cause(e, "truncate", site.root.place(&entry.path)))
+}
+
+fn write(site: &Site, file: &File, entry: &Entry, offset: u64, bytes: &Bytes) -> Result<()> {
+    file.write_all_at(bytes, offset).map_err(|e| cause(e, "write", site.root.place(&entry.path)))?;
+    site.meter.add(0, u64::try_from(bytes.len()).unwrap_or(0));
+    Ok(())
+}
