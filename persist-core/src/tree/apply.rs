@@ -12,6 +12,7 @@ use super::{
     metadata::Trust,
     names::Names,
     source::{TreeSource, TreeTotals},
+    walk::Unreadable,
 };
 use crate::{
     error::{Error, Result},
@@ -35,6 +36,8 @@ pub struct ApplyOptions {
     pub trust: Trust,
     /// What happens when something cannot be kept.
     pub on_loss: OnLoss,
+    /// What happens at a file whose source refuses to give its content.
+    pub unreadable: Unreadable,
     /// Where a source is stopped that gives more than its reader is prepared for.
     pub limits: ApplyLimits,
     /// Counts entries and bytes of data, and stops the call.
@@ -113,6 +116,13 @@ impl ApplyOptions {
         self
     }
 
+    /// Sets [`unreadable`](Self::unreadable).
+    #[must_use]
+    pub fn with_unreadable(mut self, unreadable: Unreadable) -> Self {
+        self.unreadable = unreadable;
+        self
+    }
+
     /// Sets [`limits`](Self::limits).
     #[must_use]
     pub fn with_limits(mut self, limits: ApplyLimits) -> Self {
@@ -163,12 +173,13 @@ pub struct ApplyReport {
 /// [`Invalid`](crate::ErrorKind::Invalid) if `target` is no directory,
 /// [`Conflict`](crate::ErrorKind::Conflict) if it is not empty.
 /// [`Unsupported`](crate::ErrorKind::Unsupported) if something is lost and that was refused, or if the
-/// filesystem takes two names of the tree for one.
+/// filesystem takes two names of the tree for one. [`Denied`](crate::ErrorKind::Denied) if the source refuses
+/// to give a file's content, unless that shall be reported.
 pub async fn apply(source: Arc<dyn TreeSource>, target: &Path, options: ApplyOptions) -> Result<ApplyReport> {
     let path = target.to_path_buf();
     let root = blocking(move || open_empty(&path)).await?;
-    let ApplyOptions { trust, on_loss, limits, meter } = options;
-    let site = Arc::new(Site::new(root, trust, meter));
+    let ApplyOptions { trust, on_loss, unreadable, limits, meter } = options;
+    let site = Arc::new(Site::new(root, trust, unreadable, meter));
     let plan = plan::batches(source.entries(None), limits);
     let totals = plan
         .and_then(|batch| build::make_directories(&site, batch))

@@ -13,6 +13,7 @@ use crate::{
         metadata::{FlagsWhen, MetadataWriter, Present, Target, Trust},
         source::{TreeSource, TreeTotals},
         stat::{Handle, Kind, Stat},
+        walk::Unreadable,
     },
 };
 use rustix::{
@@ -33,6 +34,7 @@ pub(super) struct Site {
     pub(super) root: Root,
     pub(super) meter: Meter,
     trust: Trust,
+    unreadable: Unreadable,
     /// Whether new entries inherit from the root: then their attributes are not known to be none.
     inherits: Inherits,
     /// Who owns what this process makes here; a server may map owners, so it is looked up once.
@@ -62,11 +64,11 @@ enum Inherits {
 const HELD_FLAGS: u32 = 0x10 | 0x20;
 
 impl Site {
-    pub(super) fn new(root: Root, trust: Trust, meter: Meter) -> Self {
+    pub(super) fn new(root: Root, trust: Trust, unreadable: Unreadable, meter: Meter) -> Self {
         let set_gid = Stat::of(Handle::Open(root.as_fd())).is_ok_and(|stat| stat.mode & 0o2000 != 0);
         let acl = fgetxattr(&root, "system.posix_acl_default", &mut [0_u8; 0][..]).is_ok_and(|size| size > 0);
         let inherits = if set_gid || acl { Inherits::Yes } else { Inherits::No };
-        Self { root, meter, trust, inherits, owner: OnceLock::new(), shared: Mutex::default() }
+        Self { root, meter, trust, unreadable, inherits, owner: OnceLock::new(), shared: Mutex::default() }
     }
 
     pub(super) fn lose(&self, entry: &Entry, loss: Loss, reason: impl std::fmt::Display) {
@@ -75,6 +77,11 @@ impl Site {
         if entry.link.is_some() {
             shared.missing.insert(entry.path.clone());
         }
+    }
+
+    /// Whether a source that refuses to give content is reported and passed over.
+    pub(super) fn passes_over(&self, error: &Error) -> bool {
+        error.kind() == ErrorKind::Denied && self.unreadable == Unreadable::Report
     }
 
     /// Creates the file of `entry`, empty, for this process alone.

@@ -6,7 +6,7 @@ use super::{
     plan::{Batch, SMALL_BYTES},
 };
 use crate::{
-    error::{ErrorKind, Result},
+    error::Result,
     linux::cause::cause,
     tree::{
         blocking::blocking,
@@ -33,7 +33,7 @@ pub(super) async fn fill(site: Arc<Site>, source: Arc<dyn TreeSource>, mut batch
     let (small, large): (Vec<Entry>, Vec<Entry>) =
         std::mem::take(&mut batch.files).into_iter().partition(|file| data_bytes(&file.kind) <= SMALL_BYTES);
     let contents: Vec<Content> = futures::stream::iter(&small)
-        .map(|entry| whole(&*source, entry))
+        .map(|entry| whole(&site, &*source, entry))
         .buffered(AHEAD)
         .try_collect()
         .await?;
@@ -56,12 +56,12 @@ pub(super) async fn fill(site: Arc<Site>, source: Arc<dyn TreeSource>, mut batch
     .await
 }
 
-async fn whole(source: &dyn TreeSource, entry: &Entry) -> Result<Content> {
+async fn whole(site: &Site, source: &dyn TreeSource, entry: &Entry) -> Result<Content> {
     let mut content = Vec::new();
     for chunk in chunks(entry) {
         match read(source, entry, chunk).await {
             Ok(bytes) => content.push((chunk.offset, bytes)),
-            Err(error) if error.kind() == ErrorKind::Denied => return Ok(Err(error.to_string())),
+            Err(error) if site.passes_over(&error) => return Ok(Err(error.to_string())),
             Err(error) => return Err(error),
         }
     }
@@ -93,7 +93,7 @@ async fn stream(site: &Arc<Site>, source: &Arc<dyn TreeSource>, entry: &Entry) -
             .peekable()
     );
     if let Some(Err(error)) = read.as_mut().peek().await
-        && error.kind() == ErrorKind::Denied
+        && site.passes_over(error)
     {
         site.lose(entry, Loss::Unreadable, error);
         return Ok(());

@@ -1,7 +1,5 @@
 //! Two directories of this host compared by stat(2) alone, in parallel.
 
-mod queue;
-
 use super::{Aspects, ChangeKind, TreeChange, judge};
 use crate::{
     error::{Error, Result},
@@ -9,12 +7,12 @@ use crate::{
     progress::Meter,
     tree::{
         beneath::Root,
+        crew::{Crew, Threads},
         entry::TreePath,
         names::Names,
         stat::{Handle, Inode, Kind, MountRoot, Stat},
     },
 };
-use queue::{Job, Queue};
 use rustix::io::Errno;
 use std::{
     cmp::Ordering,
@@ -24,14 +22,11 @@ use std::{
     path::Path,
 };
 
-/// The most threads that compare: beyond this the kernel's own locks on directories rule.
-const THREADS_MAX: usize = 8;
-
 /// The differences between two directories as far as stat(2) shows them, in path order.
 ///
 /// # Promise
 /// One statx(2) an entry and side, one open and read a directory, no content read: as fast as the kernel
-/// gives it on as many threads as there are processors, at most eight. A file counts as changed if its
+/// gives it on [`Threads::Auto`]. A file counts as changed if its
 /// size or modification time differs, a symbolic link too. Memory grows with the differences, with the
 /// files of several names, and with the largest directory, not with the tree. Follows no link, enters no
 /// mount point; what vanishes meanwhile counts as absent.
@@ -57,18 +52,13 @@ pub fn compare_directories(
     }
     let roots = Roots { before: Root::open(before)?, after: Root::open(after)?, aspects, meter };
     let mut found = roots.compare_roots()?;
-    let queue = Queue::default();
-    queue.push(Job { path: TreePath::root(), before: true, after: true });
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| roots.work(&queue))).collect();
-        for worker in workers {
-            let part = worker.join().map_err(|_| Error::internal("a comparing thread panicked"))??;
-            found.changes.extend(part.changes);
-            found.linked.extend(part.linked);
-        }
-        Ok::<_, Error>(())
-    })?;
+    let first = Job { path: TreePath::root(), before: true, after: true };
+    let threads = Threads::Auto.means().threads;
+    let work = |job: Job, found: &mut Found, crew: &Crew<'_, Job>| roots.directory(&job, crew, found);
+    for part in Crew::run(threads, vec![first], meter, Found::default, work)? {
+        found.changes.extend(part.changes);
+        found.linked.extend(part.linked);
+    }
     found.judge_links(aspects);
     found.changes.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(found.changes)
@@ -79,6 +69,13 @@ struct Roots<'a> {
     after: Root,
     aspects: Aspects,
     meter: &'a Meter,
+}
+
+/// A directory to look into, on the sides that have it.
+struct Job {
+    path: TreePath,
+    before: bool,
+    after: bool,
 }
 
 #[derive(Default)]
@@ -108,17 +105,7 @@ impl Roots<'_> {
         Ok(found)
     }
 
-    fn work(&self, queue: &Queue) -> Result<Found> {
-        let mut found = Found::default();
-        while let Some(job) = queue.take() {
-            let done = self.meter.check().and_then(|()| self.directory(&job, queue, &mut found));
-            queue.done(done.is_err());
-            done?;
-        }
-        Ok(found)
-    }
-
-    fn directory(&self, job: &Job, queue: &Queue, found: &mut Found) -> Result<()> {
+    fn directory(&self, job: &Job, crew: &Crew<'_, Job>, found: &mut Found) -> Result<()> {
         let before = Listing::read(&self.before, job, job.before)?;
         let after = Listing::read(&self.after, job, job.after)?;
         let (mut a, mut b) = (0, 0);
@@ -136,7 +123,7 @@ impl Roots<'_> {
             paths += 1;
             let stats = (before.stat(left, job)?, after.stat(right, job)?);
             if let Some(name) = left.or(right) {
-                self.entry(job, name, stats, queue, found)?;
+                self.entry(job, name, stats, crew, found)?;
             }
         }
         self.meter.add(paths, 0);
@@ -148,14 +135,14 @@ impl Roots<'_> {
         job: &Job,
         name: &CStr,
         (before, after): (Option<Stat>, Option<Stat>),
-        queue: &Queue,
+        crew: &Crew<'_, Job>,
         found: &mut Found,
     ) -> Result<()> {
         let path = || job.path.join(name.to_bytes());
         let enters =
             |stat: Option<Stat>| stat.is_some_and(|s| s.is_directory() && s.mount_root == MountRoot::No);
         if enters(before) || enters(after) {
-            queue.push(Job { path: path()?, before: enters(before), after: enters(after) });
+            crew.push([Job { path: path()?, before: enters(before), after: enters(after) }]);
         }
         let inode = |stat: Option<Stat>| stat.filter(Stat::has_other_names).map(|s| s.inode());
         let differ = before.as_ref().zip(after.as_ref()).map(|(a, b)| differ(a, b));
