@@ -9,6 +9,8 @@ mod blocking;
 #[cfg(feature = "tree")]
 pub mod compare;
 #[cfg(feature = "tree")]
+pub mod copy;
+#[cfg(feature = "tree")]
 mod crew;
 #[cfg(feature = "tree")]
 pub mod directory_tree;
@@ -42,6 +44,8 @@ pub use beneath::{Mounts, Root};
 pub use compare::{
     Aspects, ChangeKind, CompareContent, CompareOptions, TreeChange, compare, compare_directories,
 };
+#[cfg(feature = "tree")]
+pub use copy::{CloneMode, CopyOptions, CopyReport, copy, copy_tree};
 #[cfg(feature = "tree")]
 pub use crew::Threads;
 #[cfg(feature = "tree")]

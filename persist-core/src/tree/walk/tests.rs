@@ -42,7 +42,7 @@ fn every_entry_is_visited_once_whatever_the_number_of_threads() {
     for n in [1, 2, 8] {
         let (found, report) = seen(&Root::open(dir.path()).unwrap(), &threads(n));
         assert_eq!(found, wanted);
-        assert_eq!((report.entries, report.bytes), (wanted.len() as u64, 60 * 7 + 1500));
+        assert_eq!((report.entries, report.bytes), (wanted.len() as u64, 60 * 7 + 600));
         assert!(report.losses.is_empty(), "{:?}", report.losses);
     }
 }
@@ -52,7 +52,7 @@ fn a_chain_of_directories_longer_than_a_path_is_walked() {
     let dir = tempfile::tempdir().unwrap();
     let root = Root::open(dir.path()).unwrap();
     let mut at = rustix::io::dup(&root).unwrap();
-    for _ in 0..1500 {
+    for _ in 0..600 {
         rustix::fs::mkdirat(&at, "deeper", rustix::fs::Mode::RWXU).unwrap();
         at = rustix::fs::openat(&at, "deeper", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
     }
