@@ -8,6 +8,8 @@ pub(crate) mod record;
 mod replaced;
 mod restore;
 mod take;
+#[cfg(test)]
+mod tests;
 
 use super::{engine::Engine, exclusion::Exclusion, stored::Located};
 use crate::{error::Result, name::VolumeName, progress::Meter};
