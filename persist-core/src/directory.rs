@@ -14,8 +14,11 @@ mod hooks;
 mod intents;
 mod layout;
 mod marker;
+mod names;
 mod open;
 mod place;
+#[cfg(test)]
+mod plain_place;
 mod records;
 mod snapshots;
 mod store;

@@ -14,6 +14,7 @@ use super::{
     exclusion::{Exclusion, Hold},
     records,
     stored::StoredVolume,
+    volumes::Attributes,
 };
 use crate::{
     error::{ErrorKind, Result},
@@ -37,8 +38,8 @@ pub(crate) struct Intent {
 /// What an intent is about, beside what its name says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Work {
-    /// `from` becomes the tree of `volume`, by one rename.
-    Move { from: PathBuf, volume: Box<StoredVolume> },
+    /// `from`, whose root had these attributes, becomes the tree of `volume`, by one rename.
+    Move { from: PathBuf, root: Attributes, volume: Box<StoredVolume> },
 }
 
 impl Intent {

@@ -3,15 +3,18 @@
 use super::{
     durable::Claimed,
     engine::Engine,
+    exclusion::Exclusion,
     layout::VolumeLayout,
+    names::Named,
     records::{self, Numbered},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     id::{Epoch, Generation, VolumeId},
     name::VolumeName,
+    progress::Meter,
     snapshot::SnapshotName,
-    volume::{VolumeRecord, VolumeState},
+    volume::VolumeRecord,
 };
 use serde::{Deserialize, Serialize};
 
@@ -61,14 +64,34 @@ impl Engine {
     /// # Errors
     /// `NotFound`, also for a name whose volume is in the trash; `Corrupt`.
     pub(crate) fn locate(&self, name: &VolumeName) -> Result<Located> {
-        let found = match records::newest(&self.layout.name(name))? {
-            Some(Numbered { record: NameRecord::Names(id), .. }) => Some(self.locate_id(&id)?),
-            _ => None,
-        };
-        found
-            .filter(|located| located.stored.volume.state == VolumeState::Ready)
-            .ok_or_else(|| Error::not_found("no such volume").advise("create it, or use bind"))
-            .map_err(|e| e.context("volume", name).context("store", self.layout.root().display()))
+        match self.resolve(name)? {
+            Named::Ready(located) => Ok(*located),
+            Named::Free(_) | Named::Stale(_) => {
+                Err(Error::not_found("no such volume").advise("create it, or use bind"))
+            }
+        }
+        .map_err(|e| e.context("volume", name).context("store", self.layout.root().display()))
+    }
+
+    /// Finds the ready volume `name` and takes its exclusion.
+    ///
+    /// # Errors
+    /// As [`locate`](Self::locate); `Denied` on a store that was opened read-only; `Unavailable` once stopped.
+    pub(crate) fn locate_alone(&self, name: &VolumeName, meter: &Meter) -> Result<(Exclusion, Located)> {
+        self.check_writable()?;
+        loop {
+            meter.check()?;
+            let seen = self.locate(name)?;
+            let alone = match self.exclude(&seen.layout, meter) {
+                // It was removed while we waited; the name may be another volume's by now.
+                Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                held => held?,
+            };
+            let now = self.locate(name)?;
+            if now.layout == seen.layout {
+                return Ok((alone, now));
+            }
+        }
     }
 
     /// Reads the volume `id`, in whatever state.

@@ -1,9 +1,31 @@
-//! Lands next.
-#![allow(unused)]
+//! Volumes: created, found, listed, changed, deleted.
+
+mod build;
+mod check;
+mod compat;
+mod create;
+mod delete;
+mod list;
+mod root;
+mod source;
+#[cfg(test)]
+mod tests;
+mod update;
+
+pub(super) use build::dress;
+pub(super) use delete::{check_free, names};
+pub(super) use list::each_name;
+pub(super) use root::Attributes;
 
 use super::engine::Engine;
 use crate::{
-    attachment::*, capability::*, care::*, error::*, name::*, quiesce::*, snapshot::*, tree::*, volume::*,
+    error::Result,
+    name::VolumeName,
+    progress::CallOptions,
+    volume::{
+        CreateOptions, CreateReport, DeleteOptions, DeleteReport, ListOptions, UpdateOptions, UpdateReport,
+        VolumeRecord,
+    },
 };
 use futures::stream::{BoxStream, StreamExt};
 use std::sync::Arc;
@@ -14,15 +36,19 @@ impl Engine {
         volume: &VolumeName,
         options: CreateOptions,
     ) -> Result<CreateReport> {
-        Err(Error::internal("not landed yet"))
+        let (engine, volume, call) = (Arc::clone(self), volume.clone(), options.call.clone());
+        self.calls.run(&call, move |meter| create::create(&engine, &volume, &options, meter)).await
     }
 
     pub(crate) async fn get(self: &Arc<Self>, volume: &VolumeName) -> Result<VolumeRecord> {
-        Err(Error::internal("not landed yet"))
+        let (engine, volume) = (Arc::clone(self), volume.clone());
+        let get = move |_: &_| engine.locate(&volume).map(|found| found.stored.volume);
+        self.calls.run(&CallOptions::default(), get).await
     }
 
     pub(crate) fn list(self: &Arc<Self>, options: ListOptions) -> BoxStream<'static, Result<VolumeRecord>> {
-        futures::stream::empty().boxed()
+        let engine = Arc::clone(self);
+        self.calls.stream(move |output| list::list(&engine, &options, output)).boxed()
     }
 
     pub(crate) async fn update(
@@ -30,7 +56,9 @@ impl Engine {
         volume: &VolumeName,
         options: UpdateOptions,
     ) -> Result<UpdateReport> {
-        Err(Error::internal("not landed yet"))
+        let (engine, volume) = (Arc::clone(self), volume.clone());
+        let update = move |meter: &_| update::update(&engine, &volume, &options, meter);
+        self.calls.run(&CallOptions::default(), update).await
     }
 
     pub(crate) async fn delete(
@@ -38,6 +66,7 @@ impl Engine {
         volume: &VolumeName,
         options: DeleteOptions,
     ) -> Result<DeleteReport> {
-        Err(Error::internal("not landed yet"))
+        let (engine, volume, call) = (Arc::clone(self), volume.clone(), options.call.clone());
+        self.calls.run(&call, move |meter| delete::delete(&engine, &volume, &options, meter)).await
     }
 }

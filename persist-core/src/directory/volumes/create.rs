@@ -1,0 +1,142 @@
+//! Creating a volume: found, taken back, or built.
+
+use super::{build, check, compat};
+use crate::{
+    directory::{
+        durable::Claimed,
+        engine::Engine,
+        names::Named,
+        stored::{Located, NameRecord},
+    },
+    error::{Difference, Error, ErrorKind, Result},
+    id::VolumeId,
+    name::VolumeName,
+    progress::Meter,
+    snapshot::Outcome,
+    volume::{CreateOptions, CreateReport, Source, VolumeRecord, VolumeState},
+};
+
+/// Creates the volume, or finds the compatible one that is there.
+///
+/// # Errors
+/// As [`VolumeStore::create`](crate::VolumeStore::create).
+pub(super) fn create(
+    engine: &Engine,
+    name: &VolumeName,
+    options: &CreateOptions,
+    meter: &Meter,
+) -> Result<CreateReport> {
+    check::create(&engine.info, &options.spec, &options.source)?;
+    engine.check_writable()?;
+    loop {
+        meter.check()?;
+        match (engine.resolve(name)?, &options.source) {
+            (Named::Ready(found), _) => return already(engine, found.stored.volume, options),
+            (Named::Stale(stale), Source::Trashed(id)) if stale.stored.volume.id == *id => {}
+            (Named::Stale(stale), _) => {
+                engine.free_stale(name, &stale, meter)?;
+                continue;
+            }
+            (Named::Free(_), Source::Trashed(_)) => {}
+            (Named::Free(previous), _) => match build::build(engine, name, previous, options, meter)? {
+                Some(report) => return Ok(report),
+                None => continue,
+            },
+        }
+        if let Source::Trashed(id) = &options.source
+            && let Some(report) = take_back(engine, name, id, options, meter)?
+        {
+            return Ok(report);
+        }
+    }
+}
+
+fn already(engine: &Engine, volume: VolumeRecord, options: &CreateOptions) -> Result<CreateReport> {
+    let mut found = match options.source {
+        Source::Trashed(_) => compat::differences_taken_back(&options.spec, &volume.spec),
+        _ => compat::differences(&options.spec, &volume.spec),
+    };
+    found.extend(compat::source_difference(&options.source, &volume, source_now(engine, options).as_ref()));
+    refuse_differences(found, &volume)?;
+    Ok(CreateReport::new(volume, Outcome::Already))
+}
+
+/// Takes a volume back from the trash; `None` if `name` was taken meanwhile.
+///
+/// The name comes first and the volume's record last, all under the volume's exclusion: killed between, the
+/// volume is in the trash as before, and whoever finds the name gives it free.
+fn take_back(
+    engine: &Engine,
+    name: &VolumeName,
+    id: &VolumeId,
+    options: &CreateOptions,
+    meter: &Meter,
+) -> Result<Option<CreateReport>> {
+    let _excluded = engine.exclude(&engine.layout.volume(id), meter).map_err(|e| not_trashed(e, id))?;
+    let located = engine.locate_id(id).map_err(|e| not_trashed(e, id))?;
+    let volume = &located.stored.volume;
+    if volume.state == VolumeState::Ready {
+        return ready_elsewhere(volume, name);
+    }
+    refuse_differences(compat::differences_taken_back(&options.spec, &volume.spec), volume)?;
+    if volume.name != *name {
+        engine.free_name(&volume.name, id, meter)?;
+    }
+    let claim = engine.begin_claim(name, meter)?;
+    engine.durable.directory(&engine.layout.names())?;
+    let named = match engine.resolve(name)? {
+        Named::Free(previous) => engine.claim(&claim, previous, &NameRecord::Names(id.clone()))?,
+        Named::Stale(stale) if stale.stored.volume.id == *id => Claimed::Won,
+        Named::Stale(_) | Named::Ready(_) => Claimed::Lost,
+    };
+    if named == Claimed::Lost {
+        return Ok(None);
+    }
+    revive(engine, &located, name).map(Some)
+}
+
+fn revive(engine: &Engine, located: &Located, name: &VolumeName) -> Result<CreateReport> {
+    let mut stored = located.stored.clone();
+    stored.volume.name = name.clone();
+    stored.volume.state = VolumeState::Ready;
+    engine.publish(located, &stored)?;
+    Ok(CreateReport::new(stored.volume, Outcome::Done))
+}
+
+fn ready_elsewhere(volume: &VolumeRecord, name: &VolumeName) -> Result<Option<CreateReport>> {
+    if volume.name == *name {
+        return Ok(None);
+    }
+    Err(Error::not_found("the volume is not in the trash: it was taken back")
+        .context("id", &volume.id)
+        .context("under the name", &volume.name))
+}
+
+fn not_trashed(error: Error, id: &VolumeId) -> Error {
+    if error.kind() != ErrorKind::NotFound {
+        return error;
+    }
+    Error::not_found("no such volume in the trash")
+        .context("id", id)
+        .advise("list the trash for what can be taken back")
+}
+
+fn refuse_differences(found: Vec<Difference>, volume: &VolumeRecord) -> Result<()> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(Error::conflict("the volume that is there is another than the one asked for", found)
+        .context("id", &volume.id)
+        .advise("use it as it is, update it, or choose another name"))
+}
+
+/// Which volume the name in the source stands for now.
+fn source_now(engine: &Engine, options: &CreateOptions) -> Option<VolumeId> {
+    let (Source::Volume(name) | Source::Snapshot { volume: name, .. }) = &options.source else {
+        return None;
+    };
+    match engine.resolve(name) {
+        Ok(Named::Ready(found)) => Some(found.stored.volume.id),
+        _ => None,
+    }
+}

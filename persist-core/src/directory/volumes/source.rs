@@ -1,0 +1,147 @@
+//! What a new volume is filled from: found and held first, read after.
+
+use crate::{
+    directory::{
+        engine::Engine,
+        layout::VolumeLayout,
+        names::Named,
+        place::{Cut, CutMode},
+        trees::TreeRead,
+    },
+    error::{Error, ErrorKind, Result},
+    id::{Generation, VolumeId},
+    linux::cause::cause,
+    name::VolumeName,
+    progress::{Meter, Phase},
+    snapshot::SnapshotName,
+    tree::TreeSource,
+    volume::{Import, Origin, Source, VolumeState},
+};
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// A source that is there, and stays until this is dropped.
+#[derive(Debug)]
+pub(super) enum Opened {
+    Empty,
+    Snapshot { volume: VolumeId, snapshot: SnapshotName, tree: TreeRead },
+    Volume { volume: VolumeId, tree: TreeRead },
+    Directory { path: PathBuf, import: Import },
+    Tree(Arc<dyn TreeSource>),
+}
+
+/// Finds the source and holds it.
+///
+/// # Errors
+/// `NotFound` if it is not there; `Invalid` for a directory that cannot be one.
+pub(super) fn open(engine: &Engine, source: &Source, meter: &Meter) -> Result<Opened> {
+    match source {
+        Source::Empty => Ok(Opened::Empty),
+        Source::Snapshot { volume, snapshot } => {
+            let _ = (volume, snapshot);
+            Err(Error::internal("not landed yet"))
+        }
+        Source::Volume(name) => open_volume(engine, name, meter),
+        Source::Directory { path, import } => {
+            check_directory(engine.layout.root(), path, *import)?;
+            Ok(Opened::Directory { path: path.clone(), import: *import })
+        }
+        Source::Tree(tree) => Ok(Opened::Tree(Arc::clone(tree))),
+        Source::Trashed(id) => {
+            Err(Error::internal("a volume in the trash is taken back, not copied").context("id", id))
+        }
+    }
+}
+
+impl Opened {
+    /// Where the volume comes from, for its record.
+    pub(super) fn origin(&self) -> Origin {
+        match self {
+            Self::Empty => Origin::Empty,
+            Self::Snapshot { volume, snapshot, .. } => {
+                Origin::Snapshot { volume: volume.clone(), snapshot: snapshot.clone() }
+            }
+            Self::Volume { volume, .. } => Origin::Volume(volume.clone()),
+            Self::Directory { path, .. } => Origin::Directory(path.clone()),
+            Self::Tree(_) => Origin::Tree,
+        }
+    }
+
+    /// Makes the tree `to` from it. Not yet durable.
+    ///
+    /// # Errors
+    /// As the filesystem and the source report them; what is left at `to` is garbage.
+    pub(super) fn fill(&self, engine: &Engine, to: &Path, meter: &Meter) -> Result<Cut> {
+        meter.enter(Phase::Transfer);
+        match self {
+            Self::Empty => engine.place.make_tree(to).map(|()| Cut::default()),
+            Self::Snapshot { tree, .. } | Self::Volume { tree, .. } => {
+                engine.place.cut(&tree.path, to, CutMode::Writable, meter)
+            }
+            Self::Directory { path, import } => engine.place.import(path, to, *import, meter),
+            Self::Tree(source) => fill_from(engine, source, to, meter),
+        }
+    }
+}
+
+fn fill_from(engine: &Engine, source: &Arc<dyn TreeSource>, to: &Path, meter: &Meter) -> Result<Cut> {
+    let _ = (engine, source, to, meter);
+    Err(Error::internal("not landed yet"))
+}
+
+fn open_volume(engine: &Engine, name: &VolumeName, meter: &Meter) -> Result<Opened> {
+    let missing = || Error::not_found("no such volume to make this one from").context("source", name);
+    let Named::Ready(found) = engine.resolve(name)? else { return Err(missing()) };
+    let volume = found.stored.volume.id.clone();
+    let tree = engine.read_tree(&found.layout, meter, || live(engine, &found.layout, &volume));
+    match tree {
+        Ok(tree) => Ok(Opened::Volume { volume, tree }),
+        Err(e) if e.kind() == ErrorKind::NotFound => Err(missing()),
+        Err(e) => Err(e),
+    }
+}
+
+/// The live tree of a volume that is still there.
+fn live(engine: &Engine, _layout: &VolumeLayout, id: &VolumeId) -> Result<Generation> {
+    let now = engine.locate_id(id)?.stored;
+    if now.volume.state == VolumeState::Ready {
+        return Ok(now.generation);
+    }
+    Err(Error::not_found("the volume was deleted meanwhile"))
+}
+
+/// Refuses what is not a directory of its own: a link, the store or a part of it, what holds the store,
+/// and, to be moved, a mount point.
+fn check_directory(store: &Path, path: &Path, import: Import) -> Result<()> {
+    let refuse = |why: &'static str| Err(Error::invalid("source", why).context("path", path.display()));
+    let metadata = fs::symlink_metadata(path).map_err(|e| cause(e, "stat", path.display()))?;
+    if metadata.is_symlink() {
+        return refuse("a symbolic link is not imported: name the directory itself");
+    }
+    if !metadata.is_dir() {
+        return refuse("not a directory");
+    }
+    let real = |path: &Path| path.canonicalize().map_err(|e| cause(e, "resolve", path.display()));
+    let (path, store) = (real(path)?, real(store)?);
+    if path.starts_with(&store) {
+        return refuse("it is inside the store");
+    }
+    if store.starts_with(&path) {
+        return refuse("the store is inside it");
+    }
+    if import == Import::Move && is_mount_root(&path)? {
+        return refuse("a mount point cannot be moved: copy it");
+    }
+    Ok(())
+}
+
+fn is_mount_root(path: &Path) -> Result<bool> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    let found =
+        statx(CWD, path, flags, StatxFlags::BASIC_STATS).map_err(|e| cause(e, "statx", path.display()))?;
+    Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
