@@ -46,7 +46,11 @@ struct Stored {
     record: AttachmentRecord,
 }
 
-fn on_record(layout: &VolumeLayout) -> Result<Vec<AttachmentRecord>> {
+/// The attachments that a volume has on record.
+///
+/// # Errors
+/// `Corrupt` for a record that cannot be read.
+pub(in crate::directory) fn on_record(layout: &VolumeLayout) -> Result<Vec<AttachmentRecord>> {
     let directory = layout.attachments();
     let named = |e| cause(e, "list", directory.display());
     let mut found = Vec::new();

@@ -12,9 +12,10 @@ use crate::{
         intents::{self, Intent},
         layout::VolumeLayout,
         names::Named,
+        snapshots::{holders::on_record, record},
         stored::Located,
     },
-    error::{Difference, Error, ErrorKind, Result},
+    error::{Difference, Error, ErrorKind, HolderSeen, Result},
     id::VolumeId,
     linux::cause::cause,
     name::VolumeName,
@@ -44,7 +45,7 @@ pub(super) fn delete(
         }
         found => found?,
     };
-    check_free(engine, &located, options.snapshots)?;
+    check_free(&located, options.snapshots)?;
     let trashed = engine.trash(&located, options.trash, meter)?;
     let trashed = match options.trash {
         Trash::KeepFor(_) => Some(trashed),
@@ -57,21 +58,31 @@ pub(super) fn delete(
 }
 
 /// Refuses a volume that is protected, attached, or has snapshots that were not asked along.
-pub(in crate::directory) fn check_free(
-    engine: &Engine,
-    located: &Located,
-    snapshots: SnapshotsAlong,
-) -> Result<()> {
+pub(in crate::directory) fn check_free(located: &Located, snapshots: SnapshotsAlong) -> Result<()> {
     let volume = &located.stored.volume;
     if volume.spec.protection == Protection::Protected {
         return Err(Error::new(ErrorKind::Denied, "the volume is protected")
             .advise("lift its protection by update, if it shall really go"));
     }
-    let holders: Vec<crate::error::HolderSeen> = Vec::new();
+    let holders: Vec<_> = on_record(&located.layout)?.iter().map(HolderSeen::of).collect();
     if !holders.is_empty() {
-        return Err(Error::in_use("the volume is attached", holders).advise("detach it first"));
+        return Err(Error::in_use("the volume is attached", holders)
+            .advise("detach it first; prune, or a vouch, removes a holder that is dead"));
     }
-    let kept = if snapshots == SnapshotsAlong::Refuse { names(&located.layout.snapshots())? } else { vec![] };
+    match snapshots {
+        SnapshotsAlong::Delete => Ok(()),
+        SnapshotsAlong::Refuse => check_no_snapshots(located),
+    }
+}
+
+fn check_no_snapshots(located: &Located) -> Result<()> {
+    let mut kept = Vec::new();
+    for stored in record::all(&located.layout)? {
+        let stored = stored?;
+        if stored.counts(&located.stored.generation) {
+            kept.push(stored.snapshot.name.to_string());
+        }
+    }
     if kept.is_empty() {
         return Ok(());
     }

@@ -14,7 +14,7 @@ use crate::{
     name::VolumeName,
     progress::{Meter, Phase},
     snapshot::SnapshotName,
-    tree::TreeSource,
+    tree::{ApplyOptions, TreeSource, apply},
     volume::{Import, Origin, Source, VolumeState},
 };
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
@@ -22,6 +22,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 /// A source that is there, and stays until this is dropped.
@@ -42,8 +43,9 @@ pub(super) fn open(engine: &Engine, source: &Source, meter: &Meter) -> Result<Op
     match source {
         Source::Empty => Ok(Opened::Empty),
         Source::Snapshot { volume, snapshot } => {
-            let _ = (volume, snapshot);
-            Err(Error::internal("not landed yet"))
+            let held = engine.snapshot_tree(volume, snapshot, meter)?;
+            let volume = held.stored.snapshot.volume.clone();
+            Ok(Opened::Snapshot { volume, snapshot: snapshot.clone(), tree: held.tree })
         }
         Source::Volume(name) => open_volume(engine, name, meter),
         Source::Directory { path, import } => {
@@ -88,9 +90,46 @@ impl Opened {
     }
 }
 
+/// Writes a tree that the caller gave. Nobody vouches for it: set-id bits, devices and the like are left out
+/// and reported, unless it is a directory of this host, which is copied as one.
 fn fill_from(engine: &Engine, source: &Arc<dyn TreeSource>, to: &Path, meter: &Meter) -> Result<Cut> {
-    let _ = (engine, source, to, meter);
-    Err(Error::internal("not landed yet"))
+    if let Some(directory) = source.directory() {
+        check_apart(engine.layout.root(), directory)?;
+        return engine.place.import(directory, to, Import::Copy, meter);
+    }
+    engine.place.make_tree(to)?;
+    let options = ApplyOptions::default().with_meter(meter.clone());
+    let applied = unless_stopped(meter, apply(Arc::clone(source), to, options));
+    // This thread may block, and belongs to the caller's runtime.
+    let report = tokio::runtime::Handle::current().block_on(applied)?;
+    let remarks = report.losses.remarks();
+    Ok(Cut { totals: Some(report.totals), remarks, ..Cut::default() })
+}
+
+/// Ends `work` once `meter` is stopped, also while its source does not answer.
+async fn unless_stopped<T>(meter: &Meter, work: impl Future<Output = Result<T>>) -> Result<T> {
+    /// How late a stop may be noticed.
+    const LOOK_EVERY: Duration = Duration::from_millis(50);
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = looks.tick() => meter.check()?,
+        }
+    }
+}
+
+/// Refuses a directory that holds the store.
+fn check_apart(store: &Path, directory: &Path) -> Result<()> {
+    if !real(store)?.starts_with(real(directory)?) {
+        return Ok(());
+    }
+    Err(Error::invalid("source", "the store is inside it").context("path", directory.display()))
+}
+
+fn real(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().map_err(|e| cause(e, "resolve", path.display()))
 }
 
 fn open_volume(engine: &Engine, name: &VolumeName, meter: &Meter) -> Result<Opened> {
@@ -125,15 +164,11 @@ fn check_directory(store: &Path, path: &Path, import: Import) -> Result<()> {
     if !metadata.is_dir() {
         return refuse("not a directory");
     }
-    let real = |path: &Path| path.canonicalize().map_err(|e| cause(e, "resolve", path.display()));
-    let (path, store) = (real(path)?, real(store)?);
-    if path.starts_with(&store) {
+    check_apart(store, path)?;
+    if real(path)?.starts_with(real(store)?) {
         return refuse("it is inside the store");
     }
-    if store.starts_with(&path) {
-        return refuse("the store is inside it");
-    }
-    if import == Import::Move && is_mount_root(&path)? {
+    if import == Import::Move && is_mount_root(path)? {
         return refuse("a mount point cannot be moved: copy it");
     }
     Ok(())
