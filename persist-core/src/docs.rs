@@ -53,4 +53,7 @@ pub mod decisions {
 
     #[doc = include_str!("../docs/decisions/0006-facade-match-not-registration.md")]
     pub mod facade_match_not_registration {}
+
+    #[doc = include_str!("../docs/decisions/0007-trees-held-by-their-intent.md")]
+    pub mod trees_held_by_their_intent {}
 }
