@@ -25,6 +25,8 @@ pub mod metadata;
 mod names;
 #[cfg(feature = "tree")]
 mod node;
+#[cfg(feature = "tree")]
+pub mod remove;
 #[cfg(feature = "conformance")]
 pub mod sample;
 mod source;
@@ -56,6 +58,8 @@ pub use listing::Batch;
 pub use losses::{Loss, Losses, OnLoss};
 #[cfg(feature = "tree")]
 pub use metadata::{FlagsWhen, MetadataWriter, Present, Target, Trust, read_metadata};
+#[cfg(feature = "tree")]
+pub use remove::{RemoveOptions, RemoveReport, remove, remove_tree};
 #[cfg(feature = "tree")]
 pub use stat::{Handle, Inode, Kind, Stat};
 #[cfg(feature = "tree")]

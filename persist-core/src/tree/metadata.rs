@@ -349,5 +349,15 @@ pub(crate) fn clear_flags(handle: Handle<'_>, kind: Kind) -> Result<(), Errno> {
     set_flags(handle, kind, 0)
 }
 
+/// Lets the owner of a directory list, change and enter it; nothing happens to anything else.
+pub(crate) fn open_up(handle: Handle<'_>) -> Result<(), Errno> {
+    let stat = Stat::of(handle)?;
+    match stat.kind {
+        Kind::Directory if stat.mode & 0o700 != 0o700 => chmod(handle, stat.mode | 0o700),
+        Kind::Directory => Ok(()),
+        _ => Err(Errno::NOTDIR),
+    }
+}
+
 #[cfg(test)]
 mod tests;

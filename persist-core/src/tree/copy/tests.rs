@@ -209,7 +209,7 @@ fn what_may_not_be_read_is_an_error_or_reported() {
         println!("skipped: root may read everything");
         return;
     }
-    fs::set_permissions(source.path().join("closed"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(source.path().join("closed"), fs::Permissions::from_mode(0o0)).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let error = copy_tree(source.path(), &dir.path().join("a"), &faithful(), &Meter::default());
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Denied);
