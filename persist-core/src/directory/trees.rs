@@ -11,7 +11,7 @@ use super::{
     layout::VolumeLayout,
 };
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{ErrorKind, Result},
     id::Generation,
     linux::cause::cause,
     open::OpenMode,
@@ -62,11 +62,19 @@ impl Engine {
     /// As the filesystem reports them.
     pub(crate) fn begin_tree(&self, layout: &VolumeLayout) -> Result<NewTree> {
         self.check_writable()?;
-        let generation = self.mint_generation();
-        let held = Exclusion::attempt(&layout.intent(&generation), Hold::Alone)?.ok_or_else(|| {
-            Error::internal("a new generation is in use").context("generation", &generation)
-        })?;
-        Ok(NewTree { path: layout.generation(&generation), generation, _held: held })
+        loop {
+            let generation = self.mint_generation();
+            match Exclusion::attempt(&layout.intent(&generation), Hold::Alone) {
+                Ok(Some(held)) => {
+                    let path = layout.generation(&generation);
+                    return Ok(NewTree { generation, path, _held: held });
+                }
+                // Prune looked at the new intent before it was held, and may have removed it: the next one.
+                Ok(None) => {}
+                Err(e) if e.kind() == ErrorKind::NotFound && layout.intents().exists() => {}
+                Err(e) => return Err(e),
+            }
+        }
     }
 
     /// Holds the tree that `current` names for reading: asked again once it is held, because the tree may
