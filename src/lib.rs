@@ -1,2 +1,201 @@
 //! Bind a named filesystem volume to whatever machine a program happens to run on.
+//!
+//! Five verbs are enough for an application: [`bind`], then [`sync`](Bound::sync),
+//! [`snapshot`](Bound::snapshot), [`restore`](Bound::restore) and [`detach`](Bound::detach) of what it gives.
+//! The rest is for orchestrators and operators: [`open`] gives the [`VolumeStore`].
+//!
+//! | Scheme | Store | Feature |
+//! |---|---|---|
+//! | `local:///path` | a filesystem of this server | `local` (default) |
+//! | `nfs://`, `nfs+mounted://`, `s3://` | designed, not in this version yet: refused | `nfs`, `s3` |
+//!
+//! Every other crate of this workspace takes time, randomness, identity and settings as arguments;
+//! [`from_env`] is the one place that reads the environment.
+
 pub use persist_core::*;
+#[cfg(feature = "local")]
+pub use persist_local as local;
+
+use std::{ffi::OsString, sync::Arc};
+
+/// The environment variable of [`from_env`] that holds the volume's URL.
+pub const URL_VARIABLE: &str = "PERSIST_URL";
+
+/// The environment variable of [`from_env`] that says whether a missing store is made.
+pub const OPEN_MODE_VARIABLE: &str = "PERSIST_OPEN_MODE";
+
+/// Opens the store at `url` for this host. It must be there.
+///
+/// # Errors
+/// As [`open_with`]; `NotFound` where no store is.
+pub async fn open(url: &str) -> Result<Arc<dyn VolumeStore>> {
+    open_with(url, OpenOptions::default().with_node(this_host()?)).await
+}
+
+/// Opens the store at `url`, or makes it where `options` say so. Without a node in `options` it can be
+/// looked at and looked after, but `attach` and `adopt` are refused.
+///
+/// # Errors
+/// `Invalid` for a URL that cannot be read, of an unknown scheme, or with unknown options; `Unsupported`
+/// where this build or version has no such store; else as the store's own `open`.
+pub async fn open_with(url: &str, options: OpenOptions) -> Result<Arc<dyn VolumeStore>> {
+    open_store(&url.parse()?, options).await
+}
+
+/// Binds the volume at `url`, `STORE-URL#NAME`, to this process: creates the volume if it is missing, and
+/// attaches it.
+///
+/// The *store* must be there: a path that is mistyped, or whose device is not mounted, would look like an
+/// empty store, and the program would begin anew. Make it once, by [`bind_with`] or [`open_with`] and
+/// [`OpenMode::CreateIfMissing`].
+///
+/// # Errors
+/// As [`open`], [`create`](VolumeStore::create) and [`attach`](VolumeStore::attach).
+pub async fn bind(url: &str) -> Result<Bound> {
+    bind_with(url, OpenOptions::default(), BindOptions::default()).await
+}
+
+/// As [`bind`], with options. Without a node in `open` it is [`this_host`].
+///
+/// # Errors
+/// As [`bind`].
+pub async fn bind_with(url: &str, open: OpenOptions, bind: BindOptions) -> Result<Bound> {
+    bind_volume(&url.parse()?, open, bind).await
+}
+
+/// Binds the volume that the environment names.
+///
+/// | Variable | Meaning |
+/// |---|---|
+/// | `PERSIST_URL` | `STORE-URL#NAME`; required |
+/// | `PERSIST_OPEN_MODE` | `existing` (default), or `create-if-missing` to make a missing store |
+///
+/// # Errors
+/// `Invalid`, naming the variable, if one is missing or cannot be read; else as [`bind`].
+pub async fn from_env() -> Result<Bound> {
+    let (url, open) = settings(read_variable)?;
+    bind_volume(&url, open, BindOptions::default()).await
+}
+
+/// This host in its present boot, as the node that attaches. Its id is derived from the boot id: a rebooted
+/// host and a copy of its image are other nodes.
+///
+/// # Errors
+/// As the system reports them for `/proc/sys/kernel/random/boot_id`.
+pub fn this_host() -> Result<Node> {
+    linux::process::this_host()
+}
+
+async fn bind_volume(url: &VolumeUrl, open: OpenOptions, bind: BindOptions) -> Result<Bound> {
+    let open = if open.node.is_some() { open } else { open.with_node(this_host()?) };
+    open_store(&url.store, open).await?.bind(&url.volume, bind).await
+}
+
+/// The explicit list of stores: no registry, no code before `main`.
+async fn open_store(url: &StoreUrl, options: OpenOptions) -> Result<Arc<dyn VolumeStore>> {
+    match url.scheme() {
+        #[cfg(feature = "local")]
+        "local" => persist_local::open(url, options).await,
+        #[cfg(not(feature = "local"))]
+        "local" => Err(unsupported(url, "this build has no local stores", "build with the feature `local`")),
+        "nfs" | "nfs+mounted" => Err(unsupported(
+            url,
+            "NFS stores (feature `nfs`) are not in this version",
+            "use local:///path, or a later version",
+        )),
+        "s3" => Err(unsupported(
+            url,
+            "object stores (feature `s3`) are not in this version",
+            "use local:///path, or a later version",
+        )),
+        scheme => Err(Error::invalid("url", "unknown scheme")
+            .during("open", url)
+            .context("scheme", format_args!("{scheme:?}"))
+            .advise("known are local, nfs, nfs+mounted and s3")),
+    }
+}
+
+fn unsupported(url: &StoreUrl, message: &'static str, advice: &'static str) -> Error {
+    Error::new(ErrorKind::Unsupported, message).during("open", url).advise(advice)
+}
+
+/// What the variables say, decided without reading them.
+fn settings(read: impl Fn(&'static str) -> Option<OsString>) -> Result<(VolumeUrl, OpenOptions)> {
+    let text = |name| {
+        let value = read(name).map(OsString::into_string).transpose();
+        value.map_err(|_| Error::invalid(name, "the variable is not UTF-8"))
+    };
+    let url = text(URL_VARIABLE)?.ok_or_else(|| {
+        Error::invalid(URL_VARIABLE, "the variable is not set").advise("set it to STORE-URL#VOLUME-NAME")
+    })?;
+    let mode = match text(OPEN_MODE_VARIABLE)?.as_deref() {
+        None | Some("existing") => OpenMode::Existing,
+        Some("create-if-missing") => OpenMode::CreateIfMissing,
+        Some(other) => {
+            return Err(Error::invalid(OPEN_MODE_VARIABLE, "unknown mode")
+                .context("value", format_args!("{other:?}"))
+                .advise("set it to `existing` or `create-if-missing`"));
+        }
+    };
+    let url = url.parse().map_err(|error: Error| error.context("variable", URL_VARIABLE))?;
+    Ok((url, OpenOptions::default().with_mode(mode)))
+}
+
+fn read_variable(name: &'static str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(url: Option<&str>, mode: Option<&str>) -> Result<(VolumeUrl, OpenOptions)> {
+        settings(|name| match name {
+            URL_VARIABLE => url.map(OsString::from),
+            OPEN_MODE_VARIABLE => mode.map(OsString::from),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn the_environment_names_a_volume_and_how_its_store_is_opened() {
+        let (url, open) = set(Some("local:///srv/x#shop"), None).unwrap();
+        assert_eq!((url.to_string().as_str(), open.mode), ("local:///srv/x#shop", OpenMode::Existing));
+        let (_, open) = set(Some("local:///srv/x#shop"), Some("create-if-missing")).unwrap();
+        assert_eq!(open.mode, OpenMode::CreateIfMissing);
+    }
+
+    #[test]
+    fn what_the_environment_lacks_or_misspells_is_named() {
+        for (url, mode, variable) in [
+            (None, None, URL_VARIABLE),
+            (Some("local:///srv/x"), None, URL_VARIABLE),
+            (Some("local:///srv/x#shop"), Some("create"), OPEN_MODE_VARIABLE),
+        ] {
+            let error = set(url, mode).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(error.to_string().contains(variable), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_scheme_that_is_not_here_is_refused_by_name() {
+        for (url, kind, word) in [
+            ("nfs://server/export", ErrorKind::Unsupported, "feature `nfs`"),
+            ("nfs+mounted:///srv", ErrorKind::Unsupported, "feature `nfs`"),
+            ("s3://bucket/prefix", ErrorKind::Unsupported, "feature `s3`"),
+            ("ftp://server/x", ErrorKind::Invalid, "known are local"),
+            ("/srv/x", ErrorKind::Invalid, "local:///path"),
+            ("local:///srv/x#shop", ErrorKind::Invalid, "#name"),
+        ] {
+            let error = open(url).await.unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn this_host_is_the_same_node_until_it_boots_again() {
+        assert_eq!(this_host().unwrap(), this_host().unwrap());
+    }
+}

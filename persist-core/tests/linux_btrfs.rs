@@ -123,12 +123,12 @@ fn a_probe_sees_what_there_is_and_leaves_nothing() {
 #[test]
 fn a_probe_removes_what_a_killed_one_left_and_nothing_else() {
     let Some(btrfs) = Btrfs::new() else { return };
-    let left = btrfs.at().join(".probe-killed");
+    let left = btrfs.at().join(".draft-probe-killed");
     fs::create_dir(&left).unwrap();
     btrfs::create_subvolume(&left.join("tree")).unwrap();
     fs::write(left.join("tree/file"), "content").unwrap();
     btrfs::snapshot(&left.join("tree"), &left.join("cut"), Writes::Refused).unwrap();
-    let working = btrfs.at().join(".probe-working");
+    let working = btrfs.at().join(".draft-probe-working");
     fs::create_dir(&working).unwrap();
     let lock = fs::File::open(&working).unwrap();
     lock.lock().unwrap();
@@ -156,4 +156,18 @@ fn a_limit_stops_the_writer_of_its_subvolume_alone() {
     btrfs::limit_bytes(&small, None).unwrap();
     rustix::fs::syncfs(fs::File::open(btrfs.at()).unwrap()).unwrap();
     fs::write(small.join("file"), &content).unwrap();
+}
+
+#[test]
+fn subvolumes_inside_one_are_seen() {
+    let Some(btrfs) = Btrfs::new() else { return };
+    let tree = btrfs.at().join("tree");
+    btrfs::create_subvolume(&tree).unwrap();
+    assert!(!btrfs::holds_subvolumes(&tree).unwrap());
+    fs::create_dir(tree.join("deep")).unwrap();
+    btrfs::create_subvolume(&tree.join("deep/inner")).unwrap();
+    assert!(btrfs::holds_subvolumes(&tree).unwrap());
+    assert!(!btrfs::holds_subvolumes(&tree.join("deep/inner")).unwrap());
+    assert!(btrfs::destroy_subvolume(&tree).is_err());
+    assert!(tree.join("deep/inner").exists());
 }

@@ -61,7 +61,7 @@ impl Place {
     }
 
     fn bind_at(&self, target: &Path, writes: Writes, policy: &MountPolicy) -> persist_core::Result<()> {
-        mount::bind(&Bind { source: &self.source(), target, writes, policy, store: &self.store() })
+        mount::bind(&Bind { source: &self.source(), target, writes, policy, store: Some(&self.store()) })
     }
 
     fn unbind(&self, busy: BusyFiles) -> persist_core::Result<Unbound> {
@@ -278,4 +278,19 @@ fn a_target_or_a_tree_that_is_gone_is_not_mounted() {
     let Some(place) = Place::new() else { return };
     fs::remove_dir(place.target()).unwrap();
     assert_eq!(place.unbind(BusyFiles::Refuse).unwrap(), Unbound::Gone);
+}
+
+#[test]
+fn a_target_of_the_stores_own_is_inside_the_store_but_never_inside_the_tree() {
+    let Some(place) = Place::new() else { return };
+    let (own, policy) = (place.store().join("own"), MountPolicy::default());
+    fs::create_dir(&own).unwrap();
+    let bind = |target: &Path| {
+        let source = place.source();
+        mount::bind(&Bind { source: &source, target, writes: Writes::Refused, policy: &policy, store: None })
+    };
+    assert_eq!(bind(&place.source().join("inner")).unwrap_err().kind(), ErrorKind::Denied);
+    bind(&own).unwrap();
+    assert_eq!(fs::read_to_string(own.join("file")).unwrap(), "content");
+    assert_eq!(mount::unbind(&place.source(), &own, BusyFiles::Refuse).unwrap(), Unbound::Gone);
 }

@@ -64,6 +64,15 @@ pub fn is_subvolume(at: &Path) -> Result<bool> {
     Ok(super::filesystem::is_btrfs(magic as u64))
 }
 
+/// Whether the subvolume `at` has subvolumes inside it, which its snapshots do not have.
+///
+/// # Errors
+/// As the filesystem reports them: `Unsupported` by a kernel before 4.18.
+pub fn holds_subvolumes(at: &Path) -> Result<bool> {
+    let inside = raw::subvolumes_inside(directory(at)?);
+    inside.map(|count| count > 0).map_err(|error| cause(error, "look at", at.display()))
+}
+
 /// Whether the subvolume `at` may be written.
 ///
 /// # Errors

@@ -61,6 +61,20 @@ pub struct Probed {
     pub fsync_latency: Duration,
 }
 
+impl Look {
+    /// What is known about a filesystem.
+    pub fn new(class: Class, name: impl Into<String>, writes: Writes, file_name_max_bytes: u64) -> Self {
+        Self { class, name: name.into(), writes, file_name_max_bytes }
+    }
+}
+
+impl Probed {
+    /// What was tried.
+    pub fn new(abilities: Abilities, fsync_latency: Duration) -> Self {
+        Self { abilities, fsync_latency }
+    }
+}
+
 /// Looks at the filesystem that the directory `at` is on. Writes nothing.
 ///
 /// # Errors
@@ -87,7 +101,7 @@ pub fn look(at: &Path) -> Result<Look> {
 }
 
 /// Tries what the filesystem of the writable directory `at` does. Leaves nothing behind, also when killed,
-/// except on btrfs: an empty directory `.probe-*`, which the next probe removes.
+/// except on btrfs: an empty directory `.draft-probe-*`, which the next probe removes.
 ///
 /// # Errors
 /// As the filesystem reports them, where it cannot even keep a small file.

@@ -41,8 +41,8 @@ pub struct Bind<'a> {
     pub writes: Writes,
     /// What it forbids and maps.
     pub policy: &'a MountPolicy,
-    /// The directory that the target must not be in: the store.
-    pub store: &'a Path,
+    /// The directory that a caller's target must not be in: the store. `None` for a target of the store's own.
+    pub store: Option<&'a Path>,
 }
 
 /// How a mount went.

@@ -56,17 +56,17 @@ impl Target {
         is_root.then(|| table.by_id(stat.stx_mnt_id)).flatten()
     }
 
-    /// Refuses a target that hides something, or that lies inside the store.
-    pub(super) fn check(&self, table: &MountTable, origin: &Origin, store: &Path) -> Result<()> {
+    /// Refuses a target that hides something, or that lies inside the tree or the store.
+    pub(super) fn check(&self, table: &MountTable, origin: &Origin, store: Option<&Path>) -> Result<()> {
         let named = |error| cause(error, "open", self.at.display());
         let mount = table.by_id(mount_id(&self.handle, self.at.display())?);
         let within = mount.and_then(|mount| Some((&mount.device, mount.within(&self.at)?)));
-        let store = super::origin(table, store)?;
-        let inside = within.is_some_and(|(device, path)| {
-            *device == store.mount.device && path.starts_with(&store.within)
-                || *device == origin.mount.device && path.starts_with(&origin.within)
-        });
-        if inside {
+        let is_inside = |of: &Origin| {
+            let held = within.as_ref();
+            held.is_some_and(|(device, path)| **device == of.mount.device && path.starts_with(&of.within))
+        };
+        let store = store.map(|store| super::origin(table, store)).transpose()?;
+        if is_inside(origin) || store.as_ref().is_some_and(is_inside) {
             let refusal =
                 Error::new(ErrorKind::Denied, "the target is inside the store or one of its volumes");
             return Err(refusal.advise("choose a directory outside the store"));

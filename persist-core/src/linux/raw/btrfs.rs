@@ -60,6 +60,16 @@ pub(in crate::linux) fn subvolume_id(at: impl AsFd) -> io::Result<u64> {
     call(at, INO_LOOKUP, &mut args).map(|()| args.treeid)
 }
 
+/// How many subvolumes are directly inside the one whose root is `root`: at least this many.
+pub(in crate::linux) fn subvolumes_inside(root: impl AsFd) -> io::Result<u8> {
+    let mut args = RootRefs { min_treeid: 0, refs: [[0; 2]; 255], count: 0, align: [0; 7] };
+    match call(root, GET_SUBVOL_ROOTREF, &mut args) {
+        // There are more than fit in one answer.
+        Err(error) if error.raw_os_error() == Some(libc::EOVERFLOW) => Ok(u8::MAX),
+        result => result.map(|()| args.count),
+    }
+}
+
 /// Limits what the quota group of the subvolume `id` refers to; `u64::MAX` lifts the limit
 /// (`BTRFS_QGROUP_CLEAR_VALUE`).
 pub(in crate::linux) fn limit_referenced(at: impl AsFd, id: u64, bytes: u64) -> io::Result<()> {
@@ -85,6 +95,8 @@ const SUBVOL_GETFLAGS: Opcode = opcode::read::<u64>(MAGIC, 25);
 const SUBVOL_SETFLAGS: Opcode = opcode::write::<u64>(MAGIC, 26);
 const FS_INFO: Opcode = opcode::read::<FsInfo>(MAGIC, 31);
 const QGROUP_LIMIT: Opcode = opcode::read::<QgroupLimit>(MAGIC, 43);
+
+const GET_SUBVOL_ROOTREF: Opcode = opcode::read_write::<RootRefs>(MAGIC, 61);
 
 /// `BTRFS_QGROUP_LIMIT_MAX_RFER`.
 const LIMIT_REFERENCED: u64 = 1;
@@ -129,6 +141,15 @@ struct InoLookup {
     name: [u8; 4080],
 }
 
+/// `struct btrfs_ioctl_get_subvol_rootref_args`.
+#[repr(C)]
+struct RootRefs {
+    min_treeid: u64,
+    refs: [[u64; 2]; 255],
+    count: u8,
+    align: [u8; 7],
+}
+
 /// `struct btrfs_ioctl_qgroup_limit_args`.
 #[repr(C)]
 struct QgroupLimit {
@@ -167,6 +188,7 @@ mod tests {
         assert_eq!(size_of::<VolArgsV2>(), 4096);
         assert_eq!(size_of::<FsInfo>(), 1024);
         assert_eq!(size_of::<InoLookup>(), 4096);
+        assert_eq!(size_of::<RootRefs>(), 4096);
         assert_eq!(size_of::<QgroupLimit>(), 48);
     }
 

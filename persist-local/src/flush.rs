@@ -1,0 +1,138 @@
+//! The flush of a whole filesystem, with errors that reach everybody whose writes they may have lost.
+
+use persist_core::{Error, ErrorKind, Result, Retry, linux::cause::cause};
+use std::{
+    collections::HashMap,
+    fs::File,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+/// Flushes a filesystem through one descriptor that was opened before the first write.
+///
+/// The kernel reports a failed write-back once a descriptor (syncfs(2)), to whoever asks next; but it may
+/// have lost the writes of any volume. So a failure is remembered, and each tree that existed then is told
+/// once, at its next flush.
+#[derive(Debug)]
+pub(crate) struct Flusher {
+    root: File,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// How many flushes failed.
+    failures: u64,
+    /// Up to which failure a tree has been told, or was made after it. Empty while nothing ever failed.
+    told: HashMap<PathBuf, u64>,
+}
+
+impl Flusher {
+    /// Opens the descriptor.
+    pub(crate) fn new(root: &Path) -> Result<Self> {
+        let root = File::open(root).map_err(|error| cause(error, "open", root.display()))?;
+        Ok(Self { root, state: Mutex::default() })
+    }
+
+    /// Makes everything durable that was written to the filesystem before the call.
+    pub(crate) fn flush(&self, at: &Path) -> Result<()> {
+        self.flush_by(at, || rustix::fs::syncfs(&self.root))
+    }
+
+    /// Says that the tree `at` was made just now: no failure until now was about it, nor about its volume
+    /// if it is the volume's first.
+    pub(crate) fn born(&self, at: &Path) {
+        let mut state = self.state();
+        let failures = state.failures;
+        if failures == 0 {
+            return;
+        }
+        state.told.insert(at.to_owned(), failures);
+        let trees = at.parent();
+        let is_first = trees.and_then(|trees| trees.read_dir().ok()).is_some_and(|found| found.count() <= 1);
+        if let Some(volume) = trees.and_then(Path::parent).filter(|_| is_first) {
+            state.told.insert(volume.to_owned(), failures);
+        }
+    }
+
+    /// Says that the tree `at` is gone.
+    pub(crate) fn gone(&self, at: &Path) {
+        self.state().told.remove(at);
+    }
+
+    /// The lock is held meanwhile: of two flushes at once the kernel would tell one of a failure, and the
+    /// other must not have returned by then.
+    fn flush_by(&self, at: &Path, syncfs: impl FnOnce() -> rustix::io::Result<()>) -> Result<()> {
+        let mut state = self.state();
+        let result = syncfs();
+        if result.is_err() {
+            state.failures += 1;
+        }
+        let failures = state.failures;
+        let known = if failures == 0 { 0 } else { state.told.insert(at.to_owned(), failures).unwrap_or(0) };
+        drop(state);
+        result.map_err(|error| cause(error, "flush", at.display()).with_retry(Retry::Verify))?;
+        if known == failures {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unavailable, "an earlier flush of this filesystem failed")
+            .with_retry(Retry::Verify)
+            .during("flush", at.display())
+            .advise("read the kernel log, check what was written last, then flush again"))
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn a_failure_reaches_each_tree_that_may_have_lost_something_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let flusher = Flusher::new(dir.path()).unwrap();
+        let [a, b, new] = ["a", "b", "new"].map(|name| dir.path().join(name));
+        flusher.flush(&a).unwrap();
+        let failed = flusher.flush_by(&a, || Err(Errno::IO)).unwrap_err();
+        assert_eq!((failed.kind(), failed.retry()), (ErrorKind::Unavailable, Retry::Verify));
+        flusher.born(&new);
+        flusher.flush(&new).unwrap();
+        flusher.flush(&a).unwrap();
+        let told = flusher.flush(&b).unwrap_err();
+        assert_eq!((told.kind(), told.retry()), (ErrorKind::Unavailable, Retry::Verify), "{told}");
+        flusher.flush(&b).unwrap();
+    }
+
+    #[test]
+    fn a_volume_that_is_made_after_a_failure_is_not_told_and_an_older_one_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let flusher = Flusher::new(dir.path()).unwrap();
+        let [old, new] = ["old", "new"].map(|volume| dir.path().join(volume));
+        let make = |volume: &Path, tree: &str| {
+            let at = volume.join("data").join(tree);
+            std::fs::create_dir_all(&at).unwrap();
+            flusher.born(&at);
+        };
+        make(&old, "1");
+        flusher.flush_by(dir.path(), || Err(Errno::IO)).unwrap_err();
+        make(&new, "1");
+        make(&old, "2");
+        flusher.flush(&new).unwrap();
+        assert!(flusher.flush(&old).is_err());
+    }
+
+    #[test]
+    fn nothing_is_remembered_while_nothing_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let flusher = Flusher::new(dir.path()).unwrap();
+        for at in ["a", "b"].map(|name| dir.path().join(name)) {
+            flusher.born(&at);
+            flusher.flush(&at).unwrap();
+        }
+        assert!(flusher.state().told.is_empty());
+    }
+}
