@@ -23,9 +23,10 @@ mod records;
 mod snapshots;
 mod store;
 mod stored;
+
 mod trees;
 mod volumes;
 
 pub use open::StoreAt;
-pub use place::{Cut, CutMode, MountMode, MountRequest, Place, Unmounted, Verdict};
+pub use place::{Cut, CutMode, MountMode, MountRequest, MountSite, Place, Unmounted, Verdict};
 pub use store::DirectoryStore;

@@ -10,6 +10,7 @@ use crate::{
     quiesce::{Quiesce, SyncPolicy},
     snapshot::SnapshotName,
 };
+use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// How a volume is attached.
@@ -47,7 +48,7 @@ pub struct AttachOptions {
 }
 
 /// What the target of an attachment becomes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TargetKind {
     /// A bind mount; needs [`MOUNTS`](crate::Capabilities::MOUNTS).
@@ -58,7 +59,7 @@ pub enum TargetKind {
 }
 
 /// What a mount of ours forbids and maps.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MountPolicy {
     /// Whether set-id bits have an effect (`nosuid`).
@@ -75,7 +76,7 @@ pub struct MountPolicy {
 }
 
 /// Whether something is allowed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Permission {
     /// It is not.
@@ -86,7 +87,7 @@ pub enum Permission {
 }
 
 /// A range of owners on the volume and how the mount shows them; for users and groups alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct IdMapping {
     /// The first id on the volume.
     pub on_volume: u32,
@@ -97,7 +98,7 @@ pub struct IdMapping {
 }
 
 /// How mounts below a mount spread to other mount namespaces (mount_namespaces(7)).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Propagation {
     /// Not at all.

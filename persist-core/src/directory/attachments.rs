@@ -1,20 +1,46 @@
-//! Lands next.
-#![allow(unused)]
+//! Attachments of volumes on a directory: who has a volume, at which path, under which epoch.
+//!
+//! The record `attachments/<id>` is the truth and the intent at once: it comes before mounts and links,
+//! which are made again from it, and goes after them. `served/<id>`, held by flock(2), says which process
+//! serves it: one opened store handle at a time, so that a second handle in the same process is refused as
+//! a second process is. An attachment that nobody serves is there to be adopted.
+//!
+//! Durable steps (fsync(2)): attach 4 (an epoch and a record, each a file and its directory), attach of a
+//! reader or of a further claim 2, detach 1; syncfs(2) once at detach.
+
+mod adopt;
+mod attach;
+mod decide;
+mod detach;
+mod list;
+mod pinned;
+mod plan;
+mod refresh;
+mod renew;
+mod request;
+mod served;
+mod shown;
+mod stored;
+mod sweep;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use served::Served;
 
 use super::engine::Engine;
 use crate::{
-    attachment::*, capability::*, care::*, error::*, name::*, quiesce::*, snapshot::*, tree::*, volume::*,
+    attachment::{AdoptOptions, AttachOptions, Attachment, AttachmentRecord},
+    error::{Error, ErrorKind, Result},
+    name::VolumeName,
+    progress::CallOptions,
 };
-use futures::stream::{BoxStream, StreamExt};
-use std::sync::Arc;
-
-/// What this opened store serves.
-#[derive(Debug, Default)]
-pub(crate) struct Served;
-
-impl Served {
-    pub(crate) fn release(&self) {}
-}
+use attach::Attached;
+use request::{Request, check_reachable, check_sync};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 impl Engine {
     pub(crate) async fn attach(
@@ -22,7 +48,25 @@ impl Engine {
         volume: &VolumeName,
         options: AttachOptions,
     ) -> Result<Attachment> {
-        Err(Error::internal("not landed yet"))
+        let request = Arc::new(Request::new(self, volume, options)?);
+        let begun = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            // Asked for before the look, so that who leaves in between is not missed.
+            let departed = self.served.departed.notified();
+            let (engine, asked) = (Arc::clone(self), Arc::clone(&request));
+            let call = rest_of(&request.options.call, begun)?;
+            let refused = match self.calls.run(&call, move |meter| engine.try_attach(&asked, meter)).await {
+                Err(error) if error.kind() == ErrorKind::InUse => error,
+                attached => return self.handle(attached?),
+            };
+            let Some(left) = wait_left(&request.options, begun) else { return Err(refused) };
+            tokio::select! {
+                () = departed => pause = FIRST_PAUSE,
+                () = tokio::time::sleep(pause.min(left)) => pause = (pause * 2).min(LONGEST_PAUSE),
+                () = closed(self) => return Err(refused),
+            }
+        }
     }
 
     pub(crate) async fn adopt(
@@ -30,37 +74,47 @@ impl Engine {
         record: &AttachmentRecord,
         options: AdoptOptions,
     ) -> Result<Attachment> {
-        Err(Error::internal("not landed yet"))
+        self.check_writable()?;
+        self.node()?;
+        options.sync.map_or(Ok(()), check_sync)?;
+        check_reachable(options.consistency, options.quiesce.as_deref())?;
+        let (engine, record) = (Arc::clone(self), record.clone());
+        let call = options.call.clone();
+        let attached = self.calls.run(&call, move |meter| engine.try_adopt(&record, &options, meter)).await;
+        self.handle(attached?)
     }
 
-    pub(crate) async fn sync(
-        self: &Arc<Self>,
-        attachment: &AttachmentId,
-        options: SyncOptions,
-    ) -> Result<SyncReport> {
-        Err(Error::internal("not landed yet"))
+    fn handle(self: &Arc<Self>, (session, report): Attached) -> Result<Attachment> {
+        self.start_renewal()?;
+        Ok(session.handle(self, report))
     }
+}
 
-    pub(crate) async fn refresh(
-        self: &Arc<Self>,
-        attachment: &AttachmentId,
-        options: RefreshOptions,
-    ) -> Result<RefreshReport> {
-        Err(Error::internal("not landed yet"))
-    }
+/// The pauses of a waiter between looks at what another process may have left: from about the time that a
+/// detach takes, to what a person does not notice. Within one store the end of an attachment wakes it.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-    pub(crate) async fn detach(
-        self: &Arc<Self>,
-        attachment: &AttachmentId,
-        options: DetachOptions,
-    ) -> Result<DetachReport> {
-        Err(Error::internal("not landed yet"))
+/// What is left of a call's deadline.
+fn rest_of(call: &CallOptions, begun: Instant) -> Result<CallOptions> {
+    let mut rest = call.clone();
+    rest.deadline = rest.deadline.map(|deadline| deadline.saturating_sub(begun.elapsed()));
+    match rest.deadline {
+        Some(Duration::ZERO) if call.deadline != Some(Duration::ZERO) => {
+            Err(Error::new(ErrorKind::Unavailable, "past its deadline while waiting for the holder to leave")
+                .advise("give it a longer deadline"))
+        }
+        _ => Ok(rest),
     }
+}
 
-    pub(crate) fn attachments(
-        self: &Arc<Self>,
-        filter: AttachmentFilter,
-    ) -> BoxStream<'static, Result<AttachmentRecord>> {
-        futures::stream::empty().boxed()
-    }
+/// For how long the holder is still waited for.
+fn wait_left(options: &AttachOptions, begun: Instant) -> Option<Duration> {
+    let wait = options.wait?;
+    let wait = options.call.deadline.map_or(wait, |deadline| deadline.min(wait));
+    wait.checked_sub(begun.elapsed()).filter(|left| !left.is_zero())
+}
+
+async fn closed(engine: &Engine) {
+    engine.calls.closing().cancelled_owned().await;
 }

@@ -15,6 +15,7 @@
 //!   snapshots/<name>        record of a snapshot; names the generation that holds its tree
 //!   attachments/<id>        record of an attachment
 //!   served/<id>             held (flock) by the process that serves the attachment
+//!   views/<id>/<n>          what a reader is shown: a read-only mount, or its private copy
 //!   epochs/<n>              the epochs that were minted; the newest stays
 //!   intents/<generation>    held (flock): alone by who builds or removes the tree, shared by who reads it
 //! ```
@@ -124,8 +125,21 @@ impl VolumeLayout {
         self.attachments().join(id.to_string())
     }
 
+    pub(crate) fn all_served(&self) -> PathBuf {
+        self.root.join("served")
+    }
+
     pub(crate) fn served(&self, id: &AttachmentId) -> PathBuf {
-        self.root.join("served").join(id.to_string())
+        self.all_served().join(id.to_string())
+    }
+
+    pub(crate) fn views(&self) -> PathBuf {
+        self.root.join("views")
+    }
+
+    /// What the reader `id` is shown.
+    pub(crate) fn views_of(&self, id: &AttachmentId) -> PathBuf {
+        self.views().join(id.to_string())
     }
 
     pub(crate) fn epochs(&self) -> PathBuf {
@@ -142,14 +156,15 @@ impl VolumeLayout {
     }
 
     /// Every directory that a volume is born with.
-    pub(crate) fn directories(&self) -> [PathBuf; 8] {
+    pub(crate) fn directories(&self) -> [PathBuf; 9] {
         [
             self.root.clone(),
             self.records(),
             self.data(),
             self.snapshots(),
             self.attachments(),
-            self.root.join("served"),
+            self.all_served(),
+            self.views(),
             self.epochs(),
             self.intents(),
         ]

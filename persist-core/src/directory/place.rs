@@ -13,7 +13,7 @@ use std::{fmt::Debug, path::Path};
 /// The filesystem under a store, seen by the engine. Every method blocks and is called on threads that
 /// may; long ones count into the [`Meter`] and stop at [`Meter::check`].
 ///
-/// Paths are the engine's own, below the store's root: never a caller's text.
+/// Paths are the engine's own, below the store's root: never a caller's text, except the target of a mount.
 pub trait Place: Debug + Send + Sync + 'static {
     /// What was probed at open.
     fn capabilities(&self) -> Capabilities;
@@ -119,10 +119,21 @@ pub struct MountRequest<'a> {
     pub source: &'a Path,
     /// Where it shall appear.
     pub target: &'a Path,
+    /// Whose path that is.
+    pub site: MountSite,
     /// Whether anything below it may be written.
     pub mode: MountMode,
     /// What it forbids and maps.
     pub policy: &'a MountPolicy,
+}
+
+/// Whose path a mount's target is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MountSite {
+    /// The caller's: never inside the store.
+    Callers,
+    /// The engine's own, inside the store: a directory that it made for this mount.
+    Engines,
 }
 
 /// Whether a mount may be written.

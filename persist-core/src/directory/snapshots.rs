@@ -3,7 +3,7 @@
 mod delete;
 pub(super) mod holders;
 mod list;
-mod read;
+pub(crate) mod read;
 pub(crate) mod record;
 mod replaced;
 mod restore;

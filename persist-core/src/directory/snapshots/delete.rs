@@ -38,7 +38,7 @@ impl Engine {
             self.durable.remove(&layout.snapshot(name))?;
             return Ok(Outcome::Already);
         }
-        self.check_unread(layout, name)?;
+        self.check_unread(layout, name, meter)?;
         let claim = self.claim_tree(layout, &stored.generation)?.ok_or_else(|| {
             Error::in_use("the snapshot is being read", Vec::new())
                 .advise("close what reads it (an open source, a clone that is made of it), then repeat")

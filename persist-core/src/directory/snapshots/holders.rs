@@ -5,6 +5,7 @@ use crate::{
     directory::{durable::DRAFT_PREFIX, engine::Engine, layout::VolumeLayout, records},
     error::{Error, ErrorKind, HolderSeen, Result},
     linux::cause::cause,
+    progress::Meter,
     snapshot::SnapshotName,
 };
 
@@ -13,10 +14,15 @@ impl Engine {
     ///
     /// # Errors
     /// `InUse` with the readers.
-    pub(super) fn check_unread(&self, layout: &VolumeLayout, name: &SnapshotName) -> Result<()> {
-        let attached = on_record(layout)?;
-        let readers = attached.iter().filter(|record| record.snapshot.as_ref() == Some(name));
-        let readers: Vec<_> = readers.map(HolderSeen::of).collect();
+    pub(super) fn check_unread(
+        &self,
+        layout: &VolumeLayout,
+        name: &SnapshotName,
+        meter: &Meter,
+    ) -> Result<()> {
+        let attached = self.evict_dead(layout, meter)?;
+        let readers = attached.iter().filter(|stored| stored.needs(name));
+        let readers: Vec<_> = readers.map(|stored| HolderSeen::of(&stored.record)).collect();
         if readers.is_empty() {
             return Ok(());
         }
@@ -28,15 +34,15 @@ impl Engine {
     ///
     /// # Errors
     /// `InUse` with the holders.
-    pub(super) fn check_unattached(&self, layout: &VolumeLayout) -> Result<()> {
-        let attached = on_record(layout)?;
-        let live = attached.iter().filter(|record| record.snapshot.is_none());
-        let holders: Vec<_> = live.map(HolderSeen::of).collect();
+    pub(super) fn check_unattached(&self, layout: &VolumeLayout, meter: &Meter) -> Result<()> {
+        let attached = self.evict_dead(layout, meter)?;
+        let live = attached.iter().filter(|stored| stored.record.snapshot.is_none());
+        let holders: Vec<_> = live.map(|stored| HolderSeen::of(&stored.record)).collect();
         if holders.is_empty() {
             return Ok(());
         }
         Err(Error::in_use("the volume is attached", holders)
-            .advise("detach it first; prune, or a vouch, removes a holder that is dead"))
+            .advise("detach it first, or vouch that its holder is dead"))
     }
 }
 

@@ -65,7 +65,7 @@ impl Engine {
             let outcome = Outcome::Already;
             return Ok(RestoreReport::new(now.volume.clone(), done.replaced.clone(), outcome));
         }
-        self.check_unattached(&located.layout)?;
+        self.check_unattached(&located.layout, meter)?;
         // A record that cannot be read names no tree that this restore could keep twice.
         let there: Vec<_> = record::all(&located.layout)?.into_iter().filter_map(Result::ok).collect();
         let plan = replaced::plan(replaced, name, &now.generation, located.number, &there)?;

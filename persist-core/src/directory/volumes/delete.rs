@@ -45,6 +45,7 @@ pub(super) fn delete(
         }
         found => found?,
     };
+    engine.evict_dead(&located.layout, meter)?;
     check_free(&located, options.snapshots)?;
     let trashed = engine.trash(&located, options.trash, meter)?;
     let trashed = match options.trash {

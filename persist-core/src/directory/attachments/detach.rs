@@ -1,0 +1,230 @@
+//! Detach: the final sync, then the mounts, then the record. Until the record is gone, it is attached.
+
+use super::{
+    decide::moved_on,
+    served::{Cuts, Serving, Session, State, forget, serve, served_by_another},
+    shown::own_path,
+    stored::{StoredAttachment, attachment_ids, read},
+};
+use crate::{
+    attachment::{AttachReport, AttachmentId, BusyFiles, DetachOptions, DetachReport},
+    directory::{engine::Engine, layout::VolumeLayout, place::Verdict},
+    error::{Error, HolderSeen, Result},
+    lease::{LeaseState, Vouch},
+    name::VolumeName,
+    progress::{Meter, Phase},
+    quiesce::{SyncPolicy, SyncReport},
+    snapshot::Outcome,
+    volume::{DeleteOptions, Lifetime, Trash},
+};
+use std::{sync::Arc, time::Instant};
+
+/// What is going to be detached, and by which right.
+#[derive(Debug, Clone)]
+enum Leaving {
+    /// We serve it.
+    Ours(Arc<Session>),
+    /// Its holder is proven dead or vouched for, and nobody here serves it.
+    Dead(VolumeLayout),
+}
+
+/// What the last step of a detach found.
+struct Left {
+    report: DetachReport,
+    /// The volume that ends with this attachment.
+    ends: Option<VolumeName>,
+}
+
+impl Engine {
+    pub(crate) async fn detach(
+        self: &Arc<Self>,
+        attachment: &AttachmentId,
+        options: DetachOptions,
+    ) -> Result<DetachReport> {
+        self.check_writable()?;
+        if options.vouch.as_ref().is_some_and(|vouch| vouch.attachment != *attachment) {
+            return Err(Error::invalid("vouch", "the vouch is about another attachment"));
+        }
+        let call = self.calls.begin(&options.call)?;
+        let (engine, id, vouch) = (Arc::clone(self), attachment.clone(), options.vouch.clone());
+        let begin = move |meter: &Meter| engine.begin_detach(&id, vouch.as_ref(), meter);
+        let Some(leaving) = call.run(begin).await? else { return Ok(DetachReport::new(Outcome::Already)) };
+        let synced = match &leaving {
+            Leaving::Ours(session) => self.sync_at_the_end(&call, session).await?,
+            Leaving::Dead(_) => None,
+        };
+        let (engine, id, busy) = (Arc::clone(self), attachment.clone(), options.busy);
+        let finish = move |meter: &Meter| engine.finish_detach(&id, &leaving, busy, meter);
+        let Left { mut report, ends } = call.run(finish).await?;
+        report.synced = synced;
+        if let Some(volume) = ends {
+            self.end_volume(&volume, &mut report).await;
+        }
+        Ok(report)
+    }
+
+    /// Finds out whether the attachment may be ended by us; `None` if it is not there.
+    fn begin_detach(
+        &self,
+        id: &AttachmentId,
+        vouch: Option<&Vouch>,
+        meter: &Meter,
+    ) -> Result<Option<Leaving>> {
+        let session = self.served.get(id);
+        let layout = match &session {
+            Some(session) => Some(session.layout.clone()),
+            None => self.volume_of(id)?,
+        };
+        let Some(layout) = layout else { return Ok(None) };
+        let _held = self.exclude(&layout, meter)?;
+        let Some(stored) = read(&layout, id)? else {
+            session.into_iter().try_for_each(|session| self.leave_behind(&session))?;
+            return Ok(None);
+        };
+        if let Some(vouch) = vouch.filter(|vouch| vouch.epoch != stored.record.epoch) {
+            return Err(Error::conflict("the holder has moved on", vec![moved_on(vouch, &stored.record)])
+                .advise("look at attachments() before vouching again"));
+        }
+        match session {
+            Some(session) => Ok(Some(Leaving::Ours(session))),
+            None => self.take_to_detach(layout, stored, vouch).map(Some),
+        }
+    }
+
+    /// What nobody serves is taken up by us, without a new epoch: nobody writes under it. What a dead node
+    /// had, or what is vouched for, is only ended.
+    fn take_to_detach(
+        &self,
+        layout: VolumeLayout,
+        stored: StoredAttachment,
+        vouch: Option<&Vouch>,
+    ) -> Result<Leaving> {
+        let is_here = self.node.as_ref() == Some(&stored.record.holder.node);
+        if let Some(vouch) = vouch {
+            tracing::info!(attachment = %vouch.attachment, epoch = %vouch.epoch, reason = %vouch.reason, "ended by a vouch");
+        }
+        if !is_here {
+            let is_dead = vouch.is_some() || matches!(self.verdict(&stored), Verdict::Dead(_));
+            return match is_dead {
+                true => Ok(Leaving::Dead(layout)),
+                false => Err(Error::in_use(
+                    "the attachment is of another node",
+                    vec![HolderSeen::of(&stored.record)],
+                )
+                .advise("detach it there, or vouch that it is dead")),
+            };
+        }
+        match serve(&layout, &stored.record.id)? {
+            Serving::Ours(served) => {
+                let path = own_path(&layout, &stored, stored.newest()?);
+                let report = AttachReport::new(Outcome::Already, self.info.characteristics.fencing);
+                let state = State { stored, path, report, cuts: Cuts::default(), synced: Instant::now() };
+                Ok(Leaving::Ours(self.served.insert(Session::new(layout, served, state))))
+            }
+            Serving::Another(_) if vouch.is_some() => Ok(Leaving::Dead(layout)),
+            Serving::Another(pid) => Err(served_by_another(&stored, pid)),
+        }
+    }
+
+    /// The record of a session of ours is gone: somebody took the volume over. What we mounted goes, unless
+    /// the attachment that followed is at the same target.
+    fn leave_behind(&self, session: &Session) -> Result<()> {
+        let stored = session.state().stored.clone();
+        let follows = |other: &StoredAttachment| {
+            other.record.holder.node == stored.record.holder.node
+                && other.record.target == stored.record.target
+        };
+        let attached = self.attached(&session.layout)?;
+        if !attached.iter().any(|(other, _)| follows(other)) {
+            self.lower(&session.layout, &stored, BusyFiles::Lazy)?;
+        }
+        // Final states stay: one that was fenced is not released.
+        session.signal.set(LeaseState::Released);
+        self.served.remove(&session.id);
+        Ok(())
+    }
+
+    async fn sync_at_the_end(
+        self: &Arc<Self>,
+        call: &crate::directory::calls::Call,
+        session: &Arc<Session>,
+    ) -> Result<Option<SyncReport>> {
+        let (record, cuts) = {
+            let state = session.state();
+            (state.stored.record.clone(), state.cuts.clone())
+        };
+        if record.sync == SyncPolicy::Manual || !record.access.writes() {
+            return Ok(None);
+        }
+        self.sync_session(call, session, cuts.quiesce, cuts.consistency).await.map(Some)
+    }
+
+    fn finish_detach(
+        &self,
+        id: &AttachmentId,
+        leaving: &Leaving,
+        busy: BusyFiles,
+        meter: &Meter,
+    ) -> Result<Left> {
+        meter.enter(Phase::Publish);
+        let layout = match leaving {
+            Leaving::Ours(session) => &session.layout,
+            Leaving::Dead(layout) => layout,
+        };
+        let _held = self.exclude(layout, meter)?;
+        let Some(stored) = read(layout, id)? else {
+            return Ok(Left { report: DetachReport::new(Outcome::Already), ends: None });
+        };
+        let mut report = DetachReport::new(Outcome::Done);
+        report.left = self.lower_for(leaving, &stored, busy, meter)?;
+        self.durable.remove(&layout.attachment(id))?;
+        // From here on it is detached: what fails now is left to prune.
+        let cleared = forget(layout, id).and_then(|()| self.clear_views(layout, id, meter));
+        report.left.extend(cleared.err().map(|e| format!("left to prune: {e}")));
+        let session = self.served.remove(id);
+        session.into_iter().for_each(|session| session.signal.set(LeaseState::Released));
+        let ends = self.ends_with(layout, &stored).unwrap_or_else(|e| {
+            report.left.push(format!("whether the volume ends with this attachment is left to prune: {e}"));
+            None
+        });
+        Ok(Left { report, ends })
+    }
+
+    fn lower_for(
+        &self,
+        leaving: &Leaving,
+        stored: &StoredAttachment,
+        busy: BusyFiles,
+        meter: &Meter,
+    ) -> Result<Vec<String>> {
+        match leaving {
+            Leaving::Ours(session) => {
+                let lowered = self.lower(&session.layout, stored, busy);
+                // Refused: it stays attached, so what was taken away already comes back.
+                lowered.inspect_err(|_| drop(self.raise(&session.layout, stored, meter)))
+            }
+            Leaving::Dead(layout) if self.node.as_ref() == Some(&stored.record.holder.node) => {
+                self.lower(layout, stored, BusyFiles::Lazy)
+            }
+            Leaving::Dead(_) => {
+                Ok(vec!["what the dead node had not flushed is not covered by this detach".into()])
+            }
+        }
+    }
+
+    fn ends_with(&self, layout: &VolumeLayout, stored: &StoredAttachment) -> Result<Option<VolumeName>> {
+        let volume = self.locate_id(&stored.record.volume)?.stored.volume;
+        let ends = volume.spec.lifetime == Lifetime::Attachment && attachment_ids(layout)?.is_empty();
+        Ok(ends.then_some(volume.name))
+    }
+
+    /// Deletes a volume that lives as long as its attachments, unless somebody has attached it since.
+    async fn end_volume(self: &Arc<Self>, volume: &VolumeName, report: &mut DetachReport) {
+        match self.delete(volume, DeleteOptions::default().with_trash(Trash::Bypass)).await {
+            Ok(_) => report.ended = Some(Lifetime::Attachment),
+            Err(error) => {
+                report.left.push(format!("the volume was to end with this attachment and stays: {error}"))
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What this opened store serves: its sessions, each with the flock that says so to other processes.
+
+use super::stored::StoredAttachment;
+use crate::{
+    attachment::{AttachReport, Attachment},
+    capability::Consistency,
+    directory::{
+        engine::Engine,
+        exclusion::{Exclusion, Hold},
+        layout::VolumeLayout,
+    },
+    error::{Error, HolderSeen, Result},
+    id::{AttachmentId, Epoch},
+    lease::{LeaseSignal, LeaseState},
+    linux::cause::cause,
+    quiesce::Quiesce,
+};
+use std::{
+    collections::HashMap,
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+use tokio::sync::Notify;
+
+/// What this opened store serves.
+#[derive(Debug, Default)]
+pub(crate) struct Served {
+    sessions: Mutex<HashMap<AttachmentId, Arc<Session>>>,
+    /// Told when an attachment of this store ends: whoever waits for a volume looks again.
+    pub(super) departed: Notify,
+    pub(super) renewal: super::renew::Renewal,
+}
+
+/// An attachment that this opened store serves.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: AttachmentId,
+    pub(super) layout: VolumeLayout,
+    pub(super) signal: LeaseSignal,
+    /// Held for as long as the session lives.
+    _held: Exclusion,
+    state: Mutex<State>,
+}
+
+/// What of a session changes.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    pub(super) stored: StoredAttachment,
+    pub(super) path: PathBuf,
+    pub(super) report: AttachReport,
+    pub(super) cuts: Cuts,
+    pub(super) synced: Instant,
+}
+
+/// How the cuts are made that the store makes by itself.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Cuts {
+    pub(super) quiesce: Option<Arc<dyn Quiesce>>,
+    pub(super) consistency: Consistency,
+}
+
+/// Whether an attachment is ours to serve.
+#[derive(Debug)]
+pub(super) enum Serving {
+    Ours(Exclusion),
+    /// Another opened store has it, in this process or in another.
+    Another(Option<u32>),
+}
+
+impl Served {
+    /// Gives every attachment free to be adopted by another process. They stay attached.
+    pub(crate) fn release(&self) {
+        self.lock().clear();
+    }
+
+    pub(super) fn get(&self, id: &AttachmentId) -> Option<Arc<Session>> {
+        self.lock().get(id).cloned()
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Session>> {
+        self.lock().values().cloned().collect()
+    }
+
+    pub(super) fn insert(&self, session: Session) -> Arc<Session> {
+        let session = Arc::new(session);
+        self.lock().insert(session.id.clone(), Arc::clone(&session));
+        session
+    }
+
+    pub(super) fn remove(&self, id: &AttachmentId) -> Option<Arc<Session>> {
+        let session = self.lock().remove(id);
+        self.departed.notify_waiters();
+        session
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<AttachmentId, Arc<Session>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    pub(super) fn new(layout: VolumeLayout, held: Exclusion, state: State) -> Self {
+        let id = state.stored.record.id.clone();
+        Self { id, layout, signal: LeaseSignal::held(), _held: held, state: Mutex::new(state) }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.state().stored.record.epoch
+    }
+
+    /// The handle of a caller, with the report of the call that it made.
+    pub(super) fn handle(&self, engine: &Arc<Engine>, report: AttachReport) -> Attachment {
+        let state = self.state();
+        let keep = Arc::clone(engine);
+        Attachment::new(state.stored.record.clone(), state.path.clone(), report, self.signal.watch(), keep)
+    }
+
+    /// Ends the session for good: another epoch writes.
+    pub(super) fn fence(&self, by: Epoch) {
+        self.signal.set(LeaseState::Fenced { by, salvage: None });
+    }
+}
+
+/// Takes the right to serve the attachment `id`, if nobody has it. The caller holds the volume's exclusion.
+pub(super) fn serve(layout: &VolumeLayout, id: &AttachmentId) -> Result<Serving> {
+    let path = layout.served(id);
+    let Some(held) = Exclusion::attempt(&path, Hold::Alone)? else {
+        return Ok(Serving::Another(pid_in(&path)));
+    };
+    let named = |e| cause(e, "write", path.display());
+    let mut file = held.file();
+    file.set_len(0).map_err(named)?;
+    file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(named)?;
+    Ok(Serving::Ours(held))
+}
+
+/// The refusal of what another process serves.
+pub(super) fn served_by_another(stored: &StoredAttachment, pid: Option<u32>) -> Error {
+    let seen = HolderSeen::of(&stored.record);
+    let seen = pid.map_or(seen.clone(), |pid| seen.with_pid(pid));
+    Error::in_use("another process, or another opened store of this one, serves the attachment", vec![seen])
+        .advise("let it detach or close, or vouch that it is dead")
+}
+
+/// What a refused caller is told of a holder: with the process that serves it, if one does.
+pub(super) fn seen(layout: &VolumeLayout, stored: &StoredAttachment) -> HolderSeen {
+    let path = layout.served(&stored.record.id);
+    let holder = HolderSeen::of(&stored.record);
+    match Exclusion::attempt_existing(&path, Hold::Shared) {
+        Ok(None) => pid_in(&path).map_or(holder.clone(), |pid| holder.with_pid(pid)),
+        _ => holder,
+    }
+}
+
+/// Forgets who served `id`; its flock, if somebody has it, ends with that process.
+pub(super) fn forget(layout: &VolumeLayout, id: &AttachmentId) -> Result<()> {
+    let path = layout.served(id);
+    match fs::remove_file(&path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(cause(e, "unlink", path.display())),
+        _ => Ok(()),
+    }
+}
+
+fn pid_in(path: &Path) -> Option<u32> {
+    fs::read_to_string(path).ok()?.trim_end().parse().ok()
+}
