@@ -10,6 +10,8 @@ mod care;
 mod durable;
 mod engine;
 mod exclusion;
+#[cfg(test)]
+mod fixture;
 mod hooks;
 mod intents;
 mod layout;
@@ -19,7 +21,9 @@ mod open;
 mod place;
 #[cfg(test)]
 mod plain_place;
+mod prune;
 mod records;
+mod recovery;
 mod snapshots;
 mod store;
 mod stored;

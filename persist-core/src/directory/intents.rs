@@ -111,6 +111,8 @@ pub(crate) fn is_live(path: &Path) -> Result<bool> {
     match Exclusion::attempt_existing(path, Hold::Alone) {
         Ok(held) => Ok(held.is_none()),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+        // It cannot be told here (a filesystem that is mounted read-only): then it may be.
+        Err(e) if e.kind() == ErrorKind::Denied => Ok(true),
         Err(e) => Err(e),
     }
 }

@@ -74,6 +74,14 @@ impl Marker {
         Self::read(layout)?.map(drop).ok_or_else(|| root::no_store(layout))
     }
 
+    /// The identity of the store that is at `layout` now.
+    ///
+    /// # Errors
+    /// `NotFound`; `Corrupt`.
+    pub(crate) fn identity(layout: &Layout) -> Result<StoreId> {
+        Self::read(layout)?.map(|marker| marker.store).ok_or_else(|| root::no_store(layout))
+    }
+
     fn read(layout: &Layout) -> Result<Option<Self>> {
         match records::read(&layout.marker()) {
             Ok(marker) => Ok(Some(marker)),

@@ -30,12 +30,19 @@ use std::{
 pub(super) struct PlainPlace {
     pub(super) flushes: AtomicU64,
     pub(super) limits: Mutex<Vec<Option<u64>>>,
-    /// Called with each path before a tree is made there.
-    pub(super) before_tree: Mutex<Option<Hook>>,
+    hook: Mutex<Option<(Point, Hook)>>,
 }
 
-/// What a test does in the middle of the engine's work.
-pub(super) struct Hook(pub(super) Box<dyn FnMut(&Path) -> Result<()> + Send>);
+/// Where a test may step in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Point {
+    BeforeTree,
+    AfterMove,
+    Flush,
+}
+
+/// What a test does in the middle of the engine's work, once.
+struct Hook(Box<dyn FnOnce() -> Result<()> + Send>);
 
 impl std::fmt::Debug for Hook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -54,15 +61,19 @@ impl PlainPlace {
         DirectoryStore::open(at, options, move |_| Ok(place)).await
     }
 
-    fn hooked(&self, to: &Path) -> Result<()> {
-        match &mut *self.before_tree.lock().unwrap() {
-            Some(hook) => (hook.0)(to),
-            None => Ok(()),
-        }
+    /// Does `hook` the next time that the engine comes to `point`. A panic is a kill: what is open is closed,
+    /// and nothing is cleaned up.
+    pub(super) fn at(&self, point: Point, hook: impl FnOnce() -> Result<()> + Send + 'static) {
+        *self.hook.lock().unwrap() = Some((point, Hook(Box::new(hook))));
+    }
+
+    fn reached(&self, point: Point) -> Result<()> {
+        let hook = self.hook.lock().unwrap().take_if(|(at, _)| *at == point);
+        hook.map_or(Ok(()), |(_, Hook(hook))| hook())
     }
 
     fn copy(&self, from: &Path, to: &Path) -> Result<Cut> {
-        self.hooked(to)?;
+        self.reached(Point::BeforeTree)?;
         let done = Command::new("cp").arg("-a").arg("--").args([from, to]).status();
         let done = done.map_err(|e| cause(e, "copy", from.display()))?;
         assert!(done.success(), "cp -a {} {}", from.display(), to.display());
@@ -80,7 +91,7 @@ impl Place for PlainPlace {
     }
 
     fn make_tree(&self, at: &Path) -> Result<()> {
-        self.hooked(at)?;
+        self.reached(Point::BeforeTree)?;
         fs::create_dir(at).map_err(|e| cause(e, "mkdir", at.display()))
     }
 
@@ -96,8 +107,9 @@ impl Place for PlainPlace {
         if import == Import::Copy {
             return self.copy(from, to);
         }
-        self.hooked(to)?;
+        self.reached(Point::BeforeTree)?;
         fs::rename(from, to).map_err(|e| cause(e, "rename", from.display()))?;
+        self.reached(Point::AfterMove)?;
         Ok(Cut::default())
     }
 
@@ -110,7 +122,7 @@ impl Place for PlainPlace {
 
     fn flush(&self, _: &Path) -> Result<()> {
         self.flushes.fetch_add(1, Relaxed);
-        Ok(())
+        self.reached(Point::Flush)
     }
 
     fn limit_size(&self, _: &Path, size_bytes: Option<u64>) -> Result<()> {

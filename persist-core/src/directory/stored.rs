@@ -7,6 +7,7 @@ use super::{
     layout::VolumeLayout,
     names::Named,
     records::{self, Numbered},
+    snapshots::record,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -17,6 +18,7 @@ use crate::{
     volume::VolumeRecord,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A volume as its newest record describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +109,19 @@ impl Engine {
         };
         stored.volume.epoch = self.newest_epoch(&layout)?;
         Ok(Located { layout, number, stored })
+    }
+
+    /// The trees of a volume that its records name: the live one, those of its snapshots, and what its
+    /// attachments are shown.
+    ///
+    /// # Errors
+    /// `Corrupt` for a record that cannot be read: it may name any tree.
+    pub(crate) fn referred(&self, located: &Located) -> Result<BTreeSet<Generation>> {
+        let mut referred = BTreeSet::from([located.stored.generation.clone()]);
+        for stored in record::all(&located.layout)? {
+            referred.insert(stored?.generation);
+        }
+        Ok(referred)
     }
 
     /// The newest epoch of a volume.

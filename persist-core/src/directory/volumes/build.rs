@@ -20,16 +20,17 @@ use crate::{
         names::NameClaim,
         place::Cut,
         records,
+        recovery::is_there,
         stored::{NameRecord, StoredVolume},
         trees::NewTree,
     },
-    error::{Error, Result},
+    error::{Error, Result, Retry},
     id::VolumeId,
     linux::cause::cause,
     name::VolumeName,
     progress::{Meter, Phase},
     snapshot::Outcome,
-    volume::{CreateOptions, CreateReport, Import, Source, VolumeRecord},
+    volume::{CreateOptions, CreateReport, Import, VolumeRecord},
 };
 use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
@@ -72,6 +73,8 @@ pub(super) fn build(
             Ok(Some(*report))
         }
         Ok(Built::NameTaken) => building.undo(previous).map(|()| None),
+        // It may be there: judged by the records later, by us or by prune.
+        Err(error) if error.retry() == Retry::Verify => Err(error),
         Err(error) => {
             if let Err(left) = building.undo(previous) {
                 tracing::warn!(volume = %name, error = %left, "a volume that was not made is left to prune");
@@ -122,7 +125,7 @@ impl<'a> Building<'a> {
 
     /// What a tree gets beside its content, and the record that describes it.
     fn finish(&self, tree: &NewTree, stored: &StoredVolume) -> Result<()> {
-        dress(self.engine, &tree.path, &self.options.source, stored)?;
+        dress(self.engine, &tree.path, stored)?;
         write_first(&self.layout, stored)
     }
 
@@ -137,7 +140,7 @@ impl<'a> Building<'a> {
         self.meter.check()?;
         self.meter.enter(Phase::Transfer);
         let cut = self.engine.place.import(from, &tree.path, Import::Move, self.meter)?;
-        dress(self.engine, &tree.path, &self.options.source, stored)?;
+        dress(self.engine, &tree.path, stored)?;
         Ok(cut)
     }
 
@@ -177,6 +180,8 @@ impl<'a> Building<'a> {
         }
         if let Some(Work::Move { from, root, volume }) = self.intent.declared()? {
             give_back(&self.layout.generation(&volume.generation), &from, root)?;
+            // Where it is must be durable before the intent, which says where it was, goes.
+            self.engine.place.flush(self.layout.root())?;
         }
         if self.meter.is_stopped() {
             return Ok(());
@@ -190,14 +195,9 @@ impl<'a> Building<'a> {
 ///
 /// # Errors
 /// As the filesystem reports them.
-pub(in crate::directory) fn dress(
-    engine: &Engine,
-    tree: &Path,
-    source: &Source,
-    stored: &StoredVolume,
-) -> Result<()> {
+pub(in crate::directory) fn dress(engine: &Engine, tree: &Path, stored: &StoredVolume) -> Result<()> {
     let spec = &stored.volume.spec;
-    root::apply(tree, &spec.root, matches!(source, Source::Empty))?;
+    root::apply(tree, &spec.root, &stored.volume.origin)?;
     match spec.size_bytes {
         Some(size) => engine.place.limit_size(tree, Some(size)),
         None => Ok(()),
@@ -206,10 +206,10 @@ pub(in crate::directory) fn dress(
 
 /// Moves a tree back to where it was taken from.
 fn give_back(tree: &Path, from: &Path, root: root::Attributes) -> Result<()> {
-    if !tree.exists() {
+    if !is_there(tree)? {
         return Ok(());
     }
-    if fs::symlink_metadata(from).is_ok() {
+    if is_there(from)? {
         return Err(Error::conflict("something else is where the directory was moved from", Vec::new())
             .context("path", from.display())
             .advise("run prune: it keeps the moved tree in the trash"));

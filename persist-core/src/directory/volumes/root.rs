@@ -1,6 +1,10 @@
 //! Owner, mode and label of a volume's root: set once, when the volume is made.
 
-use crate::{error::Result, linux::cause::cause, volume::RootSpec};
+use crate::{
+    error::Result,
+    linux::cause::cause,
+    volume::{Origin, RootSpec},
+};
 use rustix::fs::{XattrFlags, lsetxattr};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -33,11 +37,11 @@ pub(super) fn read(directory: &Path) -> Result<Attributes> {
 /// mode of an empty tree. The owner comes first: changing it clears set-id bits (chown(2)).
 ///
 /// The path is ours, below a directory that only we can enter: nobody can put a link there.
-pub(super) fn apply(tree: &Path, spec: &RootSpec, is_empty: bool) -> Result<()> {
+pub(super) fn apply(tree: &Path, spec: &RootSpec, origin: &Origin) -> Result<()> {
     if spec.uid.is_some() || spec.gid.is_some() {
         lchown(tree, spec.uid, spec.gid).map_err(|e| cause(e, "chown", tree.display()))?;
     }
-    if let Some(mode) = spec.mode.or(is_empty.then_some(USUAL_MODE)) {
+    if let Some(mode) = spec.mode.or((*origin == Origin::Empty).then_some(USUAL_MODE)) {
         chmod(tree, mode)?;
     }
     match &spec.selinux_label {

@@ -3,8 +3,8 @@
 use crate::{
     ErrorKind, OpenMode, OpenOptions, VolumeName, VolumeStore,
     directory::{
-        plain_place::{Hook, PlainPlace},
-        store::DirectoryStore,
+        fixture::{Fixture, below, directory, name},
+        plain_place::Point,
     },
     error::Error,
     name::LabelKey,
@@ -23,63 +23,6 @@ use std::{
     time::Duration,
 };
 
-struct Fixture {
-    dir: tempfile::TempDir,
-    place: Arc<PlainPlace>,
-    store: DirectoryStore,
-}
-
-impl Fixture {
-    async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let place = Arc::new(PlainPlace::default());
-        let options = OpenOptions::default().with_mode(OpenMode::CreateIfMissing);
-        let store = place.open(&dir.path().join("store"), options).await.unwrap();
-        Self { dir, place, store }
-    }
-
-    /// A second, independent opening of the same store.
-    async fn other(&self) -> DirectoryStore {
-        let place = Arc::new(PlainPlace::default());
-        place.open(&self.dir.path().join("store"), OpenOptions::default()).await.unwrap()
-    }
-
-    fn tree(&self, volume: &VolumeName) -> PathBuf {
-        let found = self.store.engine.locate(volume).unwrap();
-        found.layout.generation(&found.stored.generation)
-    }
-
-    /// Everything below the store, for "nothing is left".
-    fn everything(&self) -> Vec<PathBuf> {
-        let root = self.dir.path().join("store");
-        let mut found = below(&root);
-        found.retain(|path| path.file_name().unwrap() != ".exclusion");
-        found
-    }
-
-    async fn names(&self, options: ListOptions) -> Vec<String> {
-        let listed: Vec<_> = self.store.list(options).collect().await;
-        listed.into_iter().map(|volume| volume.unwrap().name.to_string()).collect()
-    }
-}
-
-fn below(directory: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(below(&path));
-        }
-        found.push(path);
-    }
-    found.sort();
-    found
-}
-
-fn name(text: &str) -> VolumeName {
-    VolumeName::new(text).unwrap()
-}
-
 fn from(source: Source) -> CreateOptions {
     CreateOptions::default().with_source(source)
 }
@@ -90,13 +33,6 @@ fn with(spec: VolumeSpec) -> CreateOptions {
 
 fn bypass() -> DeleteOptions {
     DeleteOptions::default().with_trash(Trash::Bypass)
-}
-
-/// A directory with a file in it.
-fn directory(path: PathBuf) -> PathBuf {
-    fs::create_dir(&path).unwrap();
-    fs::write(path.join("file"), b"content").unwrap();
-    path
 }
 
 #[tokio::test]
@@ -170,8 +106,7 @@ async fn a_create_that_fails_leaves_nothing_and_a_missing_source_is_never_an_emp
         let error = fixture.store.create(&name("a"), from(source)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     }
-    *fixture.place.before_tree.lock().unwrap() =
-        Some(Hook(Box::new(|_| Err(Error::new(ErrorKind::Exhausted, "no space")))));
+    fixture.place.at(Point::BeforeTree, || Err(Error::new(ErrorKind::Exhausted, "no space")));
     let error = fixture.store.create(&name("a"), CreateOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Exhausted);
     let left: Vec<_> = fixture.everything().into_iter().filter(|path| !before.contains(path)).collect();
@@ -214,9 +149,9 @@ async fn a_move_whose_name_was_taken_gives_the_directory_back() {
     let path = directory(fixture.dir.path().join("src"));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o711)).unwrap();
     let (rival, handle) = (fixture.other().await, tokio::runtime::Handle::current());
-    *fixture.place.before_tree.lock().unwrap() = Some(Hook(Box::new(move |_| {
+    fixture.place.at(Point::BeforeTree, move || {
         handle.block_on(rival.create(&name("a"), CreateOptions::default())).map(drop)
-    })));
+    });
     let spec = VolumeSpec::default().with_root(RootSpec::default().with_mode(0o700_u32));
     let options = with(spec).with_source(Source::Directory { path: path.clone(), import: Import::Move });
     let error = fixture.store.create(&name("a"), options).await.unwrap_err();
