@@ -1,4 +1,5 @@
-//! Volumes in an S3-compatible object store: **designed, not in this version yet**. This crate is empty.
+//! Volumes in an S3-compatible object store: **designed, not in this version yet**. What is here are
+//! the decisions of its head protocol ([`head`]), which a model checker searches; no store opens yet.
 //!
 //! An application's `fsync` on an S3 volume will be durable on this host only: the durable step is
 //! [`sync`](persist_core::VolumeStore::sync), after which the volume survives the loss of the host.
@@ -12,3 +13,5 @@
 //! - stores that check first and act later are probed at open and refused for writers.
 //!
 //! Until then the facade refuses an `s3://` URL. It does not fall back to anything.
+
+pub mod head;

@@ -1,0 +1,224 @@
+//! The store, the network and the clients, as small as they can be.
+
+use persist_core::{
+    AttachmentId, Epoch, Holder, Liveness, Node, NodeId, VolumeId, Workload, clock::Timestamp, holder::BootId,
+};
+use persist_s3::head::{
+    record::{Beats, CommitName, Digest, Head, Lease, PackName, SessionId},
+    writer::{ETag, Put, Writer},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// The model of one variant, in one scope.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Protocol {
+    pub(crate) variant: Variant,
+    pub(crate) scope: Scope,
+}
+
+/// What may happen beside attach, commit, take-over and salvage: a small scope is searched to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Answers are lost, requests come late and twice.
+    Network,
+    /// Packs are removed, by deletes that come late and twice.
+    Prune,
+    /// A running machine is cloned.
+    Clone,
+    /// A process dies, its workspace stays.
+    Crash,
+    /// All of it.
+    Everything,
+}
+
+impl Scope {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Network, Self::Prune, Self::Clone, Self::Crash, Self::Everything];
+
+    pub(crate) fn has(self, part: Self) -> bool {
+        self == part || self == Self::Everything
+    }
+}
+
+/// The protocol as it is designed, or broken in one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Variant {
+    AsDesigned,
+    NamesReused,
+    SalvageNotReread,
+    DeleteBeforeTombstone,
+    WriteIdFromClonedState,
+    NoIfMatch,
+}
+
+/// Everything there is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct World {
+    pub head: Head,
+    pub commits: BTreeMap<CommitName, Commit>,
+    pub packs: BTreeSet<PackName>,
+    /// By epoch and by the client that wrote it.
+    pub salvages: BTreeMap<(Epoch, usize), BTreeSet<PackName>>,
+    pub puts: Vec<(usize, Put)>,
+    pub deletes: BTreeSet<PackName>,
+    pub clients: [Client; 3],
+    /// What history remembers, for the promises.
+    pub acknowledged: BTreeSet<CommitName>,
+    pub finished: BTreeSet<(Epoch, usize)>,
+    pub newest_epoch: Epoch,
+    pub written: u8,
+    pub removed: u8,
+    pub crashes: u8,
+}
+
+/// An immutable commit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Commit {
+    pub parent: Option<CommitName>,
+    pub needs: BTreeSet<PackName>,
+}
+
+/// A machine that attaches.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Client {
+    pub runs: bool,
+    pub writer: Option<Writer>,
+    /// What it heard about the change that is under way.
+    pub heard: Option<Heard>,
+    /// Survives a crash: the commit its tree is based on, and the work on top of it.
+    pub base: Option<CommitName>,
+    pub work: Option<u8>,
+    /// The commit that is under way.
+    pub committing: Option<CommitName>,
+    /// The salvage that is being written.
+    pub salvaging: Option<Epoch>,
+    /// What its prune has sent deletes for.
+    pub removing: Option<BTreeSet<PackName>>,
+    pub uploads: u64,
+    pub nonce: u128,
+}
+
+/// What a client heard.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Heard {
+    Success(ETag),
+    AnythingElse,
+}
+
+impl World {
+    /// A volume at a first commit that needs one pack; nobody writes.
+    pub(crate) fn new() -> Self {
+        let pack = pack(Epoch::ZERO, 0, 0);
+        let first = CommitName { seq: 0, epoch: Epoch::ZERO, hash: digest(0) };
+        let mut head = Head::new(volume(), 0).unwrap();
+        head.commit = Some(first.clone());
+        let head = head.sealed(0).unwrap();
+        let client = Client {
+            runs: true,
+            writer: None,
+            heard: None,
+            base: None,
+            work: None,
+            committing: None,
+            salvaging: None,
+            removing: None,
+            uploads: 0,
+            nonce: 0,
+        };
+        let commit = Commit { parent: None, needs: BTreeSet::from([pack.clone()]) };
+        Self {
+            head,
+            commits: BTreeMap::from([(first, commit)]),
+            packs: BTreeSet::from([pack]),
+            salvages: BTreeMap::new(),
+            puts: Vec::new(),
+            deletes: BTreeSet::new(),
+            clients: [client.clone(), client.clone(), Client { runs: false, ..client }],
+            acknowledged: BTreeSet::new(),
+            finished: BTreeSet::new(),
+            newest_epoch: Epoch::ZERO,
+            written: 0,
+            removed: 0,
+            crashes: 0,
+        }
+    }
+
+    /// A content-derived ETag, as most stores have it: the same body gives the same one.
+    pub(crate) fn etag(&self) -> ETag {
+        ETag(format!("{:x}-{}-{:?}", self.head.write.nonce, self.head.write.body, self.head.commit))
+    }
+
+    /// Whether `commit` is the head's or an ancestor of it.
+    pub(crate) fn in_history(&self, commit: &CommitName) -> bool {
+        let mut at = self.head.commit.as_ref();
+        while let Some(name) = at {
+            if name == commit {
+                return true;
+            }
+            at = self.commits.get(name).and_then(|c| c.parent.as_ref());
+        }
+        false
+    }
+
+    /// The packs of a commit.
+    pub(crate) fn needs(&self, commit: Option<&CommitName>) -> BTreeSet<PackName> {
+        commit.and_then(|name| self.commits.get(name)).map(|c| c.needs.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn keeps_what_it_acknowledged(&self) -> bool {
+        self.acknowledged.iter().all(|commit| self.in_history(commit))
+    }
+
+    pub(crate) fn head_is_whole(&self) -> bool {
+        self.needs(self.head.commit.as_ref()).is_subset(&self.packs)
+    }
+
+    pub(crate) fn salvages_are_whole(&self) -> bool {
+        self.finished.iter().all(|key| self.salvages[key].is_subset(&self.packs))
+    }
+
+    /// Every piece of work that was written is in a workspace, in the history, or in a finished salvage.
+    pub(crate) fn keeps_work(&self) -> bool {
+        let holds = |packs: &BTreeSet<PackName>, work| packs.iter().any(|pack| pack.hash == digest(work));
+        let in_history = |work| {
+            let made =
+                |(name, commit): (&CommitName, &Commit)| self.in_history(name) && holds(&commit.needs, work);
+            self.commits.iter().any(made)
+        };
+        (1..=self.written).all(|work| {
+            self.clients.iter().any(|c| c.runs && c.work == Some(work))
+                || in_history(work)
+                || self.finished.iter().any(|key| holds(&self.salvages[key], work))
+        })
+    }
+}
+
+/// A lease of a client; the times are for people, and the model takes over at any moment.
+pub(crate) fn lease(session: u128) -> Lease {
+    let node = Node::new(NodeId::new("n").unwrap(), BootId::new("b").unwrap());
+    Lease {
+        attachment: AttachmentId::parse("00000000-0000-7000-8000-000000000001").unwrap(),
+        session: SessionId(session),
+        holder: Holder::new(node, Workload::new("w").unwrap(), Liveness::External),
+        since: Timestamp::from_millisecond(0),
+        ttl: Duration::from_secs(60),
+        beats: Beats::Renewed,
+    }
+}
+
+/// The name of a pack that holds `content`.
+pub(crate) fn pack(epoch: Epoch, seq: u64, content: u8) -> PackName {
+    PackName { epoch, seq, hash: digest(content) }
+}
+
+/// Stands for the hash of a content.
+pub(crate) fn digest(content: u8) -> Digest {
+    Digest([content; 16])
+}
+
+fn volume() -> VolumeId {
+    VolumeId::parse("00000000-0000-7000-8000-000000000000").unwrap()
+}
