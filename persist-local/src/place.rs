@@ -6,7 +6,7 @@ use crate::{findings::Findings, flush::Flusher, verdict::verdict};
 use persist_core::{
     Capabilities, Characteristics, Error, ErrorKind, Holder, Node, Result,
     attachment::BusyFiles,
-    directory::{Cut, CutMode, MountMode, MountRequest, Place, Unmounted, Verdict},
+    directory::{Cut, CutMode, MountMode, MountRequest, MountSite, Place, Unmounted, Verdict},
     error::Detail,
     linux::{
         Writes, btrfs,
@@ -138,7 +138,10 @@ impl Place for LocalPlace {
                 MountMode::ReadOnly => Writes::Refused,
             },
             policy: request.policy,
-            store: Some(&self.root),
+            store: match request.site {
+                MountSite::Callers => Some(&self.root),
+                MountSite::Engines => None,
+            },
         })
     }
 
