@@ -1,6 +1,11 @@
 //! Subvolumes and quota groups on a real btrfs, made on a loop device. Without root or without mkfs.btrfs the
 //! tests say that they were skipped.
 #![cfg(feature = "tree")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by a panic and says what it skips"
+)]
 
 use persist_core::{
     ErrorKind,

@@ -1,6 +1,11 @@
 //! Mounts of ours, in the kernel: what they forbid, what they refuse, and that nothing is left.
 //! As an ordinary user the tests say that they were skipped.
 #![cfg(feature = "tree")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by a panic and says what it skips"
+)]
 
 use persist_core::{
     ErrorKind,
@@ -274,10 +279,17 @@ fn a_mount_that_somebody_covered_is_in_use() {
 }
 
 #[test]
-fn a_target_or_a_tree_that_is_gone_is_not_mounted() {
+fn a_tree_that_was_removed_is_unmounted_as_well() {
     let Some(place) = Place::new() else { return };
-    fs::remove_dir(place.target()).unwrap();
+    place.bind(Writes::Allowed, &MountPolicy::default()).unwrap();
+    fs::remove_dir_all(place.source()).unwrap();
+    assert_eq!(place.mounts().len(), 1);
     assert_eq!(place.unbind(BusyFiles::Refuse).unwrap(), Unbound::Gone);
+    assert_eq!(place.mounts(), []);
+    for gone in [place.store(), place.target()] {
+        fs::remove_dir(gone).unwrap();
+        assert_eq!(place.unbind(BusyFiles::Refuse).unwrap(), Unbound::Gone);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use persist_core::{
     linux::{
         Writes,
         btrfs::Quota,
-        filesystem::{Abilities, Class, Look, Probed},
+        filesystem::{Abilities, Class, Foreign, Look, Probed},
     },
 };
 use std::path::Path;
@@ -42,14 +42,18 @@ pub(crate) enum Selinux {
     Absent,
 }
 
+/// The refusal of a filesystem that is not this host's own, of type `name`.
+pub(crate) fn refusal(foreign: Foreign, name: &str, at: &Path) -> Error {
+    Error::unsupported(Capabilities::FAST, "a local store is on a filesystem of this host")
+        .context("path", at.display())
+        .context("found", format_args!("{foreign} ({name})"))
+        .advise(foreign.instead(at))
+}
+
 /// Refuses what is no place for a local store.
 pub(crate) fn check(look: &Look, mode: OpenMode, at: &Path) -> Result<()> {
-    if let Class::Foreign(foreign) = &look.class {
-        let refusal = Error::unsupported(Capabilities::FAST, "a local store is on a filesystem of this host");
-        return Err(refusal
-            .context("path", at.display())
-            .context("found", format_args!("{foreign} ({})", look.name))
-            .advise(foreign.instead(at)));
+    if let Class::Foreign(foreign) = look.class {
+        return Err(refusal(foreign, &look.name, at));
     }
     if look.writes == Writes::Refused && mode != OpenMode::ReadOnly {
         return Err(Error::new(ErrorKind::Denied, "the filesystem is mounted read-only")

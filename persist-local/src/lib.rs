@@ -36,6 +36,7 @@ pub use persist_core::directory::DirectoryStore as LocalStore;
 use persist_core::{
     Error, OpenOptions, Result, StoreUrl, VolumeStore,
     directory::{DirectoryStore, StoreAt},
+    linux::filesystem,
 };
 use std::{path::PathBuf, sync::Arc};
 
@@ -66,8 +67,19 @@ pub async fn open(url: &StoreUrl, options: OpenOptions) -> Result<Arc<dyn Volume
 pub async fn open_local(url: &StoreUrl, options: OpenOptions) -> Result<LocalStore> {
     let root = path_of(url).map_err(|error| error.during("open", url))?;
     let at = StoreAt { root, kind: SCHEME.into(), location: url.to_string() };
+    refuse_foreign(at.root.clone()).await.map_err(|error| error.during("open", url))?;
     let mode = options.mode;
     DirectoryStore::open(at, options, move |root| probe::probe(root, mode)).await
+}
+
+/// Refuses a path on a file server before it is touched: a dead one would not answer.
+async fn refuse_foreign(root: PathBuf) -> Result<()> {
+    let look = move || match filesystem::foreign(&root)? {
+        Some((foreign, name)) => Err(findings::refusal(foreign, &name, &root)),
+        None => Ok(()),
+    };
+    let looked = tokio::task::spawn_blocking(look).await;
+    looked.unwrap_or_else(|e| Err(Error::internal("a thread of the store panicked").with_source(e)))
 }
 
 fn path_of(url: &StoreUrl) -> Result<PathBuf> {

@@ -1,4 +1,9 @@
 //! Opening a local store: what is refused without a trace, and what each filesystem is found to promise.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by a panic and says what it skips"
+)]
 
 use persist_core::{
     Capabilities, Consistency, Error, ErrorKind, Fencing, Needs, OpenMode, OpenOptions, StoreInfo, StoreUrl,

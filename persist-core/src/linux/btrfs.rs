@@ -11,9 +11,15 @@ use crate::error::{Error, Result};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use std::{
     ffi::CString,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::Path,
 };
+
+/// The inode number of the root of every subvolume, and of nothing else on btrfs.
+pub const ROOT_INODE: u64 = raw::SUBVOLUME_ROOT_INODE;
 
 /// Makes the empty subvolume `at`, which does not exist. Needs no privilege.
 ///
@@ -88,8 +94,15 @@ pub fn writes(at: &Path) -> Result<Writes> {
 /// # Errors
 /// As the filesystem reports them.
 pub fn set_writes(at: &Path, writes: Writes) -> Result<()> {
-    let named = |error| cause(error, "seal or unseal", at.display());
-    let root = directory(at)?;
+    set_writes_of(directory(at)?, at, writes)
+}
+
+/// As [`set_writes`], of the subvolume whose root `root` is; `shown` names it in errors.
+///
+/// # Errors
+/// As [`set_writes`]; `Invalid` if it is not the root of a subvolume.
+pub fn set_writes_of(root: impl AsFd, shown: &Path, writes: Writes) -> Result<()> {
+    let named = |error| cause(error, "seal or unseal", shown.display());
     let flags = raw::flags(&root).map_err(named)?;
     let wanted = match writes {
         Writes::Refused => flags | raw::RDONLY,

@@ -100,6 +100,20 @@ pub fn look(at: &Path) -> Result<Look> {
     })
 }
 
+/// Whether the text of `path` says that it is on a filesystem that is not this host's own, and the type of
+/// that. Touches nothing but the mount table, so a dead file server cannot hang it.
+///
+/// # Errors
+/// As the system reports them for the mount table.
+pub fn foreign(path: &Path) -> Result<Option<(Foreign, String)>> {
+    let table = MountTable::read()?;
+    let Some(mount) = table.covering(path) else { return Ok(None) };
+    Ok(match classify(Kind { magic: 0, name: &mount.filesystem, options: &[] }) {
+        Class::Foreign(foreign) => Some((foreign, mount.filesystem.clone())),
+        _ => None,
+    })
+}
+
 /// Tries what the filesystem of the writable directory `at` does. Leaves nothing behind, also when killed,
 /// except on btrfs: an empty directory `.draft-probe-*`, which the next probe removes.
 ///

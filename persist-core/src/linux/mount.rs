@@ -73,7 +73,7 @@ pub fn bind(request: &Bind<'_>) -> Result<()> {
 pub fn unbind(source: &Path, target: &Path, busy: BusyFiles) -> Result<Unbound> {
     let Some(at) = target::place_of(target)? else { return Ok(Unbound::Gone) };
     let table = MountTable::read()?;
-    let origin = origin(&table, source)?;
+    let Some(origin) = origin_of_maybe_gone(&table, source)? else { return Ok(Unbound::Gone) };
     let is_ours = |mount: &&Mount| mount.at == at && origin.is_shown_by(mount);
     let Some(ours) = table.mounts().iter().rfind(is_ours) else { return Ok(Unbound::Gone) };
     if table.at(&at).is_some_and(|top| top.id != ours.id) {
@@ -235,6 +235,29 @@ fn origin(table: &MountTable, source: &Path) -> Result<Origin> {
     let within = mount.within(&at).ok_or_else(|| Error::internal("the volume is not below its own mount"))?;
     Ok(Origin { mount: mount.clone(), within })
 }
+
+/// As [`origin`], also for a tree that was removed while it was mounted: the mount table goes on showing
+/// where it was. `None` if its parent is gone as well.
+fn origin_of_maybe_gone(table: &MountTable, source: &Path) -> Result<Option<Origin>> {
+    let is_gone = |error: &Error| error.kind() == ErrorKind::NotFound;
+    match origin(table, source) {
+        Err(error) if is_gone(&error) => {}
+        found => return found.map(Some),
+    }
+    let (Some(parent), Some(name)) = (source.parent(), source.file_name()) else { return Ok(None) };
+    match origin(table, parent) {
+        Ok(Origin { mount, within }) => {
+            let mut within = within.join(name).into_os_string();
+            within.push(REMOVED);
+            Ok(Some(Origin { mount, within: within.into() }))
+        }
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the kernel shows behind the path of a directory that was removed (`seq_dentry` of `fs/seq_file.c`).
+const REMOVED: &str = "//deleted";
 
 fn handle(at: &Path) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

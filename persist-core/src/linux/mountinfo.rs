@@ -76,6 +76,12 @@ impl MountTable {
         here.iter().rev().find(|mount| !here.iter().any(|other| other.parent == mount.id)).copied()
     }
 
+    /// The mount that `path` is on, as far as its text says: nothing is touched, so a dead server cannot hang
+    /// this, and symbolic links are not followed.
+    pub fn covering(&self, path: &Path) -> Option<&Mount> {
+        path.ancestors().find_map(|ancestor| self.at(ancestor))
+    }
+
     /// The mounts on the mount `id`, those on them, and so on; the deepest last.
     pub fn below(&self, id: u64) -> Vec<&Mount> {
         let mut found: Vec<&Mount> = Vec::new();
@@ -209,6 +215,14 @@ mod tests {
         turned.mounts.reverse();
         assert_eq!(turned.at(path).unwrap().id, 41, "whatever the order of the lines");
         assert_eq!(table().at(Path::new("/nowhere")), None);
+    }
+
+    #[test]
+    fn a_path_is_on_the_nearest_mount_above_it() {
+        let on = |path: &str| table().covering(Path::new(path)).map(|mount| mount.id);
+        assert_eq!(on("/mnt2/x/y"), Some(36));
+        assert_eq!((on("/mnt22"), on("/"), on("/empty")), (Some(21), Some(21), Some(42)));
+        assert_eq!(on("relative"), None);
     }
 
     #[test]

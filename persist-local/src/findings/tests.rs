@@ -1,5 +1,5 @@
 use super::*;
-use persist_core::linux::filesystem::{Foreign, Kind, classify};
+use persist_core::linux::filesystem::{Kind, classify};
 use std::time::Duration;
 
 fn look(name: &str, options: &[&str]) -> Look {

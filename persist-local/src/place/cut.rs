@@ -7,8 +7,9 @@ use persist_core::{
     linux::{Writes, btrfs, cause::cause},
     progress::Meter,
     tree::{
-        Root, Trust,
+        RemoveOptions, Root, Step, Trust, Visit, WalkOptions,
         copy::{CopyOptions, copy as copy_tree},
+        remove_tree, walk,
     },
 };
 use std::{
@@ -89,18 +90,34 @@ pub(super) fn take(trees: Trees, from: &Path, to: &Path) -> Result<Cut> {
 
 /// Removes a tree with everything in it; a repeat goes on.
 pub(super) fn remove(at: &Path, meter: &Meter) -> Result<()> {
+    meter.check()?;
     match btrfs::is_subvolume(at) {
         Ok(false) => {}
-        Ok(true) => match btrfs::destroy_subvolume(at) {
-            Ok(()) => return Ok(()),
-            // Without privilege, or with a subvolume inside: entry by entry.
-            Err(_) => btrfs::set_writes(at, Writes::Allowed)?,
-        },
+        // Refused without privilege, or with a subvolume inside: then entry by entry.
+        Ok(true) if btrfs::destroy_subvolume(at).is_ok() => return Ok(()),
+        Ok(true) => unseal(at, meter)?,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     }
-    meter.check()?;
-    fs::remove_dir_all(at).map_err(|error| cause(error, "remove", at.display()))
+    remove_tree(at, &RemoveOptions::default(), meter).map(drop)
+}
+
+/// Lets the subvolume `at` be emptied, and those that its user made inside it.
+fn unseal(at: &Path, meter: &Meter) -> Result<()> {
+    btrfs::set_writes(at, Writes::Allowed)?;
+    if !btrfs::holds_subvolumes(at)? {
+        return Ok(());
+    }
+    let root = Root::open(at)?;
+    let visit = |found: &Visit<'_>| {
+        if found.stat.is_directory() && found.stat.inode().number == btrfs::ROOT_INODE {
+            // Opened beneath the tree: nothing planted in it leads to another volume's subvolume.
+            let inner = root.directory(&found.path())?;
+            btrfs::set_writes_of(inner, root.shown(), Writes::Allowed)?;
+        }
+        Ok(Step::Enter)
+    };
+    walk(&root, &WalkOptions::default(), meter, &visit).map(drop)
 }
 
 fn make_bare(trees: Trees, at: &Path) -> Result<()> {

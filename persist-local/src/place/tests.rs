@@ -134,6 +134,7 @@ fn a_subvolume_inside_a_volume_is_neither_lost_nor_hidden() {
     assert_eq!(content(&cut.join("inner")), "inner content");
     assert!(fs::write(cut.join("file"), "x").is_err(), "a snapshot on btrfs is sealed, however it was made");
     bench.remove(&cut);
+    btrfs::set_writes(&tree.join("inner"), Writes::Refused).unwrap();
     bench.remove(&tree);
 }
 
@@ -209,4 +210,23 @@ fn removing_stops_when_told_and_goes_on_when_repeated() {
     meter.stop();
     assert_eq!(bench.place.remove_tree(&at, &meter).unwrap_err().kind(), ErrorKind::Unavailable);
     bench.remove(&at);
+}
+
+#[test]
+fn a_sealed_subvolume_is_shown_by_a_mount_and_taken_away_again() {
+    let Some(bench) = Bench::btrfs(&[]) else { return };
+    let tree = bench.tree("tree");
+    bench.place.cut(&tree, &bench.at("cut"), CutMode::Immutable, &Meter::default()).unwrap();
+    let target = tempfile::tempdir().unwrap();
+    let policy = persist_core::attachment::MountPolicy::default();
+    for (source, mode) in [(tree, MountMode::ReadWrite), (bench.at("cut"), MountMode::ReadOnly)] {
+        let site = MountSite::Callers;
+        let request = MountRequest { source: &source, target: target.path(), site, mode, policy: &policy };
+        bench.place.mount(&request).unwrap();
+        bench.place.mount(&request).unwrap();
+        assert_eq!(content(target.path()), "content");
+        assert_eq!(fs::write(target.path().join("new"), "x").is_ok(), mode == MountMode::ReadWrite);
+        let gone = bench.place.unmount(&source, target.path(), BusyFiles::Refuse).unwrap();
+        assert_eq!((gone, target.path().read_dir().unwrap().count()), (Unmounted::Gone, 0));
+    }
 }

@@ -32,6 +32,9 @@ impl Target {
         if !path.is_absolute() {
             return Err(refused("a target is an absolute path"));
         }
+        if path.file_name().is_none() {
+            return Err(refused("a target ends in a name; the root directory is no target"));
+        }
         let handle = opened(path).map_err(|error| cause(error, "open", path.display()))?;
         let stat = rustix::fs::fstat(&handle).map_err(|error| cause(error, "open", path.display()))?;
         match FileType::from_raw_mode(stat.st_mode) {
@@ -84,10 +87,14 @@ impl Target {
     }
 }
 
-/// The path without links at which a mount on `target` would be; `None` where nothing is.
+/// The path without links at which a mount on `target` would be; `None` where its parent is gone. The target
+/// itself is not opened: what is mounted there may show a directory that was removed.
 pub(super) fn place_of(target: &Path) -> Result<Option<PathBuf>> {
-    match opened(target) {
-        Ok(handle) => path_of(&handle).map(Some).map_err(|e| cause(e, "look at", target.display())),
+    let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else { return Ok(None) };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = rustix::fs::openat(CWD, parent, flags, Mode::empty()).and_then(|handle| path_of(&handle));
+    match parent {
+        Ok(parent) => Ok(Some(parent.join(name))),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(error) => Err(cause(error, "look at", target.display())),
     }
