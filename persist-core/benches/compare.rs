@@ -59,13 +59,13 @@ fn measure(rounds: usize, before: &Path, after: &Path) {
             times.push(start.elapsed());
         }
     }
-    let medians: Vec<Duration> = times.iter_mut().map(median).collect();
+    let medians: Vec<Duration> = times.iter_mut().map(|times| median(times)).collect();
     for ((name, _), median) in WAYS.iter().zip(&medians) {
         println!("{name:<24} {median:>8.2?}  {:.2}x", median.as_secs_f64() / medians[0].as_secs_f64());
     }
 }
 
-fn median(times: &mut Vec<Duration>) -> Duration {
+fn median(times: &mut [Duration]) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]
 }

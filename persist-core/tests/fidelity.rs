@@ -3,7 +3,7 @@
 //! The table in `docs/fidelity.md` is written by these tests: run them with `PERSIST_WRITE_DOCS=1` to
 //! replace the sections of the filesystems and users of this run; without it, a row that differs from the
 //! table fails. The filesystem is that of `TMPDIR`, and tmpfs.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub, reason = "a test crate")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, unreachable_pub)]
 
 #[path = "fidelity/live.rs"]
 mod live;
