@@ -1,12 +1,13 @@
 //! Making entries: each by one name in a directory that was resolved beneath the root.
 
-use super::{content, gate::corrupt, plan::Batch, workers::Workers};
+use super::{content, gate::corrupt, plan::Batch};
 use crate::{
     error::{Error, ErrorKind, Result},
     linux::{cause::beneath, raw},
     progress::Meter,
     tree::{
         beneath::Root,
+        blocking::blocking,
         entry::{Entry, EntryKind, Metadata, TreePath},
         losses::{Loss, Losses},
         metadata::{FlagsWhen, MetadataWriter, Present, Target, Trust},
@@ -31,7 +32,7 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Site {
     pub(super) root: Root,
-    pub(super) workers: Workers,
+    pub(super) meter: Meter,
     trust: Trust,
     unreadable: Unreadable,
     /// Whether new entries inherit from the root: then their attributes are not known to be none.
@@ -67,24 +68,7 @@ impl Site {
         let set_gid = Stat::of(Handle::Open(root.as_fd())).is_ok_and(|stat| stat.mode & 0o2000 != 0);
         let acl = fgetxattr(&root, "system.posix_acl_default", &mut [0_u8; 0][..]).is_ok_and(|size| size > 0);
         let inherits = if set_gid || acl { Inherits::Yes } else { Inherits::No };
-        Self {
-            root,
-            workers: Workers::new(meter),
-            trust,
-            unreadable,
-            inherits,
-            owner: OnceLock::new(),
-            shared: Mutex::default(),
-        }
-    }
-
-    /// Runs `work` on a blocking thread of this call.
-    pub(super) async fn run<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let site = Arc::clone(self);
-        self.workers.run(move || work(&site)).await
+        Self { root, meter, trust, unreadable, inherits, owner: OnceLock::new(), shared: Mutex::default() }
     }
 
     pub(super) fn lose(&self, entry: &Entry, loss: Loss, reason: impl std::fmt::Display) {
@@ -302,15 +286,16 @@ pub(super) async fn make_directories(site: &Arc<Site>, batch: Batch) -> Result<B
     if batch.directories.is_empty() {
         return Ok(batch);
     }
-    let make = |site: &Site, batch: Batch| {
+    let site = Arc::clone(site);
+    blocking(move || {
         let mut at = Parents::new(&site.root);
         for entry in &batch.directories {
-            site.workers.check()?;
+            site.meter.check()?;
             site.make_directory(&mut at, entry)?;
         }
         Ok(batch)
-    };
-    site.run(move |site| make(site, batch)).await
+    })
+    .await
 }
 
 /// What can only be done once the files of this and earlier batches are there: further names, and the
@@ -323,27 +308,30 @@ pub(super) async fn finish(
     let Batch { links, closed, totals, directories, files, others, .. } = batch;
     let done = directories.len() + files.len() + others.len() + links.len();
     if !links.is_empty() {
-        for entry in site.run(move |site| link_all(site, links)).await? {
+        let linking = Arc::clone(site);
+        for entry in blocking(move || link_all(&linking, links)).await? {
             content::fill(Arc::clone(site), Arc::clone(source), Batch::of(entry)).await?;
         }
     }
+    let finishing = Arc::clone(site);
     if !closed.is_empty() {
-        site.run(move |site| closed.into_iter().try_for_each(|dir| site.close(dir))).await?;
+        blocking(move || closed.into_iter().try_for_each(|dir| finishing.close(dir))).await?;
     }
-    site.workers.count(done, 0);
+    site.meter.add(u64::try_from(done).unwrap_or(0), 0);
     Ok(totals)
 }
 
 /// The last of all; gives what was lost.
 pub(super) async fn finish_last(site: &Arc<Site>) -> Result<Losses> {
-    site.run(Site::finish_late).await
+    let site = Arc::clone(site);
+    blocking(move || site.finish_late()).await
 }
 
 fn link_all(site: &Site, links: Vec<Entry>) -> Result<Vec<Entry>> {
     let mut at = Parents::new(&site.root);
     let mut own = Vec::new();
     for entry in links {
-        site.workers.check()?;
+        site.meter.check()?;
         own.extend(site.link(&mut at, entry)?);
     }
     Ok(own)
