@@ -202,6 +202,26 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "local")]
+    #[tokio::test]
+    async fn bind_creates_a_volume_but_never_a_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("local://{}/store#shop", dir.path().display());
+        let error = bind(&url).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert!(error.to_string().contains("CreateIfMissing"), "no advice: {error}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        let create = OpenOptions::default().with_mode(OpenMode::CreateIfMissing);
+        let first = bind_with(&url, create, BindOptions::default()).await.unwrap();
+        assert_eq!(first.created(), snapshot::Outcome::Done);
+        std::fs::write(first.path().join("hello"), "world").unwrap();
+        first.detach().await.unwrap();
+        let second = bind(&url).await.unwrap();
+        assert_eq!(second.created(), snapshot::Outcome::Already);
+        assert_eq!(std::fs::read_to_string(second.path().join("hello")).unwrap(), "world");
+        assert_eq!(second.attachment().holder.node, this_host().unwrap());
+    }
+
     #[test]
     fn this_host_is_the_same_node_until_it_boots_again() {
         assert_eq!(this_host().unwrap(), this_host().unwrap());

@@ -16,8 +16,8 @@ use std::path::Path;
 pub(crate) struct Findings {
     /// What the kernel says.
     pub(crate) look: Look,
-    /// What was tried; nothing on a store that is opened read-only.
-    pub(crate) probed: Option<Probed>,
+    /// What was tried.
+    pub(crate) tried: Tried,
     /// Whether this process may mount, and why not.
     pub(crate) mounts: Ability,
     /// Whether owners can be mapped, and why not.
@@ -26,6 +26,16 @@ pub(crate) struct Findings {
     pub(crate) quota: Quota,
     /// Whether SELinux decides on this host.
     pub(crate) selinux: Selinux,
+}
+
+/// What came of trying the filesystem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Tried {
+    Done(Probed),
+    /// Not tried: the store is opened read-only.
+    ReadOnly,
+    /// There was no room for it. The store opens nevertheless: it must be possible to make room.
+    Full(String),
 }
 
 /// Whether something can be done here, or why it cannot.
@@ -50,6 +60,10 @@ pub(crate) fn refusal(foreign: Foreign, name: &str, at: &Path) -> Error {
         .advise(foreign.instead(at))
 }
 
+/// What no local store has, wherever it is.
+const HERE_ALONE: &str = "no PORTABLE, SHARED_ACROSS_NODES and ENCRYPTION: this host alone reaches a local \
+                          store, and nothing leaves it";
+
 /// Refuses what is no place for a local store.
 pub(crate) fn check(look: &Look, mode: OpenMode, at: &Path) -> Result<()> {
     if let Class::Foreign(foreign) = look.class {
@@ -70,8 +84,10 @@ impl Findings {
         let mut flags = Capabilities::empty();
         flags.set(Capabilities::FAST | Capabilities::LOCAL_IO, *class != Class::Unknown);
         flags.set(Capabilities::RELIABLE, *class == Class::Durable);
-        let Some(probed) = &self.probed else { return flags };
-        let can = |ability| probed.abilities.contains(ability);
+        if self.tried == Tried::ReadOnly {
+            return flags;
+        }
+        let can = |ability| self.has(ability);
         flags |= Capabilities::SNAPSHOTS | Capabilities::SHARED_ON_NODE | Capabilities::MANY_READERS;
         flags.set(Capabilities::INSTANT_SNAPSHOTS, can(Abilities::SUBVOLUMES));
         flags.set(Capabilities::CLONES, can(Abilities::SUBVOLUMES) || can(Abilities::REFLINK));
@@ -96,7 +112,9 @@ impl Findings {
         if self.capabilities().contains(Capabilities::INSTANT_SNAPSHOTS) {
             found.cut_consistency = Consistency::Atomic;
         }
-        found.fsync_latency = self.probed.as_ref().map(|probed| probed.fsync_latency);
+        if let Tried::Done(probed) = &self.tried {
+            found.fsync_latency = Some(probed.fsync_latency);
+        }
         found.remarks = self.remarks();
         found
     }
@@ -107,15 +125,21 @@ impl Findings {
     }
 
     fn has(&self, ability: Abilities) -> bool {
-        self.probed.as_ref().is_some_and(|probed| probed.abilities.contains(ability))
+        matches!(&self.tried, Tried::Done(probed) if probed.abilities.contains(ability))
     }
 
     /// Why a flag is missing and what is assumed, one sentence each.
     fn remarks(&self) -> Vec<String> {
-        let mut remarks = vec![self.survival()];
-        if self.probed.is_none() {
-            remarks.push("opened read-only: what is probed by writing is not claimed".into());
-            return remarks;
+        let mut remarks = vec![self.survival(), HERE_ALONE.into()];
+        match &self.tried {
+            Tried::Done(_) => {}
+            Tried::ReadOnly => {
+                remarks.push("opened read-only: what is probed by writing is not claimed".into());
+                return remarks;
+            }
+            Tried::Full(why) => remarks.push(format!(
+                "what is probed by writing is not claimed, for want of room ({why}): make room and open again"
+            )),
         }
         remarks.push(
             "fencing is Advisory: a process that lost its attachment keeps the files that it has open".into(),

@@ -1,7 +1,7 @@
 //! Finding out what is under a store: the only part of opening that tries things.
 
 use crate::{
-    findings::{self, Ability, Findings, Selinux},
+    findings::{self, Ability, Findings, Selinux, Tried},
     place::LocalPlace,
 };
 use persist_core::{
@@ -27,9 +27,8 @@ pub(crate) fn probe(at: &Path, mode: OpenMode) -> Result<Arc<dyn Place>> {
     let look = filesystem::look(&at)?;
     findings::check(&look, mode, &at)?;
     check_owner(&at)?;
-    let writes = mode != OpenMode::ReadOnly;
     let findings = Findings {
-        probed: if writes { Some(filesystem::probe(&at)?) } else { None },
+        tried: tried(&at, mode)?,
         mounts: ability(mount::probe(&at)),
         id_map: ability(mount::probe_id_map(&at)),
         quota: if look.name == "btrfs" { btrfs::quota(&at)? } else { Quota::Disabled },
@@ -37,6 +36,16 @@ pub(crate) fn probe(at: &Path, mode: OpenMode) -> Result<Arc<dyn Place>> {
         look,
     };
     Ok(Arc::new(LocalPlace::new(at, &findings)?))
+}
+
+fn tried(at: &Path, mode: OpenMode) -> Result<Tried> {
+    if mode == OpenMode::ReadOnly {
+        return Ok(Tried::ReadOnly);
+    }
+    match filesystem::probe(at) {
+        Err(error) if error.kind() == ErrorKind::Exhausted => Ok(Tried::Full(error.to_string())),
+        probed => probed.map(Tried::Done),
+    }
 }
 
 /// Refuses a directory in which another user could put something else in the store's place.

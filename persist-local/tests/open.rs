@@ -288,3 +288,23 @@ async fn of_many_who_make_a_store_at_once_all_open_the_same_one() {
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     }
 }
+
+#[tokio::test]
+async fn a_store_on_a_full_filesystem_opens_so_that_room_can_be_made() {
+    if !is_root() {
+        return;
+    }
+    let mounted = Mounted { dir: tempfile::tempdir().unwrap() };
+    fs::create_dir(mounted.at()).unwrap();
+    let how = ["-t", "tmpfs", "-o", "size=1m", "tmpfs"];
+    assert!(Command::new("mount").args(how).arg(mounted.at()).status().unwrap().success());
+    let made = open_at(&mounted.store(), OpenMode::CreateIfMissing).await.unwrap();
+    let filler = mounted.at().join("filler");
+    fs::write(&filler, vec![7; 2 << 20]).unwrap_err();
+    let full = open_at(&mounted.store(), OpenMode::Existing).await.unwrap();
+    assert_eq!((&full.id, full.characteristics.fsync_latency), (&made.id, None));
+    assert!(full.capabilities.contains(Capabilities::SNAPSHOTS), "copies need no probe");
+    assert!(full.characteristics.remarks.join("\n").contains("make room"), "{:?}", full.characteristics);
+    fs::remove_file(filler).unwrap();
+    assert_eq!(open_at(&mounted.store(), OpenMode::Existing).await.unwrap().capabilities, made.capabilities);
+}

@@ -9,7 +9,7 @@ fn look(name: &str, options: &[&str]) -> Look {
 fn findings(name: &str, abilities: Abilities) -> Findings {
     Findings {
         look: look(name, &[]),
-        probed: Some(Probed::new(abilities, Duration::from_micros(7))),
+        tried: Tried::Done(Probed::new(abilities, Duration::from_micros(7))),
         mounts: Ability::Lacks("no privilege".into()),
         id_map: Ability::Lacks("no privilege".into()),
         quota: Quota::Disabled,
@@ -66,6 +66,9 @@ fn privilege_and_quota_add_their_flags() {
 fn every_missing_flag_is_explained() {
     use Capabilities as C;
     let explained = [
+        C::PORTABLE,
+        C::SHARED_ACROSS_NODES,
+        C::ENCRYPTION,
         C::RELIABLE,
         C::INSTANT_SNAPSHOTS,
         C::CLONES,
@@ -88,9 +91,14 @@ fn every_missing_flag_is_explained() {
 #[test]
 fn nothing_is_claimed_that_was_not_tried() {
     let mut found = findings("btrfs", Abilities::all());
-    found.probed = None;
+    found.tried = Tried::ReadOnly;
     use Capabilities as C;
     assert_eq!(found.capabilities(), C::FAST | C::LOCAL_IO | C::RELIABLE);
+    found.tried = Tried::Full("no space".into());
+    assert_eq!(found.capabilities(), findings("ext4", Abilities::empty()).capabilities());
+    let characteristics = found.characteristics();
+    assert_eq!(characteristics.fsync_latency, None);
+    assert!(characteristics.remarks.join("\n").contains("make room and open again"));
 }
 
 #[test]

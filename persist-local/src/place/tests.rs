@@ -100,8 +100,9 @@ fn a_cut_keeps_its_moment(bench: &Bench, consistency: Consistency) {
 }
 
 #[test]
-fn on_a_plain_filesystem_a_cut_is_a_copy() {
-    a_cut_keeps_its_moment(&Bench::plain(), Consistency::PerFile);
+fn on_the_filesystem_of_temporary_files_a_cut_is_as_consistent_as_was_said() {
+    let bench = Bench::plain();
+    a_cut_keeps_its_moment(&bench, bench.place.characteristics().cut_consistency);
 }
 
 #[test]
