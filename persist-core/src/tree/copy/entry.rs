@@ -245,6 +245,8 @@ impl Copier<'_> {
         let unread = |error| Stop::Failed(self.read_error(error, at.dir, Some(at.name)));
         for reads in 1.. {
             let metadata = read_metadata(Handle::Open(source), &stat).map_err(unread)?;
+            #[cfg(test)]
+            super::tests::between_stat_and_reading();
             let how = match self.ways.bring(source, &stat, target, &mut worker.buffer, self.meter) {
                 Ok(how) => Some(how),
                 Err(Trouble::Shrunk) => None,
@@ -260,8 +262,9 @@ impl Copier<'_> {
             if reads >= READS_MAX {
                 let why = "it was written meanwhile";
                 worker.report.losses.add(Loss::Changed, || at.dir.path(Some(at.name)), why);
-                if how.is_none() {
-                    ftruncate(target, after.size.min(stat.size)).map_err(written)?;
+                if after.size < stat.size {
+                    // What is missing at the end was taken for a hole.
+                    ftruncate(target, after.size).map_err(written)?;
                 }
                 return Ok((how.unwrap_or(How::Copied), stat, metadata));
             }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{error::ErrorKind, tree::losses::Loss};
 use std::{
+    cell::RefCell,
     fs,
     num::NonZeroUsize,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
@@ -178,26 +179,71 @@ fn a_stopped_meter_ends_the_copy() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
-#[test]
-fn a_file_that_is_written_all_the_time_is_reported_and_keeps_the_older_time() {
+thread_local! {
+    /// What another process does to a file at the worst moment; the copy calls it on its own thread.
+    static MEDDLER: RefCell<Option<Box<dyn FnMut()>>> = const { RefCell::new(None) };
+}
+
+pub(super) fn between_stat_and_reading() {
+    MEDDLER.with_borrow_mut(|meddler| meddler.iter_mut().for_each(|meddle| meddle()));
+}
+
+/// Copies a file of 100,000 `x` while `meddle` is called at each reading, with the number of the reading.
+fn meddled(clone: CloneMode, meddle: impl Fn(&Path, u32) + 'static) -> (Vec<u8>, CopyReport) {
     let source = tempfile::tempdir().unwrap();
     let path = source.path().join("log");
-    fs::write(&path, vec![b'x'; 8 << 20]).unwrap();
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let report = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let file = fs::OpenOptions::new().append(true).open(&path).unwrap();
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                std::io::Write::write_all(&mut &file, b"more").unwrap();
-            }
-        });
-        let (_dir, report) = copied(source.path(), &faithful());
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        report
-    });
+    fs::write(&path, vec![b'x'; 100_000]).unwrap();
+    let mut reading = 0;
+    MEDDLER.set(Some(Box::new(move || {
+        reading += 1;
+        meddle(&path, reading);
+    })));
+    let (dir, report) = copied(source.path(), &threads(1).with_clone(clone));
+    MEDDLER.set(None);
+    (fs::read(dir.path().join("copy/log")).unwrap(), report)
+}
+
+fn append(path: &Path) {
+    let file = fs::OpenOptions::new().append(true).open(path).unwrap();
+    std::io::Write::write_all(&mut &file, b"more").unwrap();
+}
+
+#[test]
+fn a_file_that_is_written_all_the_time_is_reported() {
+    let (content, report) = meddled(CloneMode::Never, |path, _| append(path));
     assert_eq!(report.losses.count(Loss::Changed), 1, "{:?}", report.losses);
     let refused = report.losses.check(OnLoss::Refuse).unwrap_err();
     assert!(refused.to_string().contains("log"), "{refused}");
+    assert_eq!(&content[..100_008], [&[b'x'; 100_000][..], b"moremore"].concat());
+}
+
+#[test]
+fn a_file_that_changes_once_is_read_again() {
+    for clone in [CloneMode::Never, CloneMode::Auto] {
+        let (content, report) = meddled(clone, |path, reading| {
+            if reading == 1 {
+                fs::write(path, "short and new").unwrap();
+            }
+        });
+        assert_eq!(content, b"short and new");
+        assert!(report.losses.is_empty(), "{:?}", report.losses);
+        let (content, report) = meddled(clone, |path, reading| {
+            if reading == 1 {
+                append(path);
+            }
+        });
+        assert_eq!(content, [&[b'x'; 100_000][..], b"more"].concat());
+        assert!(report.losses.is_empty(), "{:?}", report.losses);
+    }
+}
+
+#[test]
+fn a_file_that_shrinks_all_the_time_is_reported() {
+    let (content, report) = meddled(CloneMode::Never, |path, reading| {
+        fs::OpenOptions::new().write(true).open(path).unwrap().set_len(90_000 / u64::from(reading)).unwrap();
+    });
+    assert_eq!(report.losses.count(Loss::Changed), 1, "{:?}", report.losses);
+    assert_eq!(content, vec![b'x'; 30_000]);
 }
 
 #[test]

@@ -39,7 +39,13 @@ pub(crate) fn names(handle: Handle<'_>) -> Result<Vec<Vec<u8>>, Errno> {
         Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    Ok(list.split(|b| *b == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
+    let names = list.split(|b| *b == 0).filter(|name| !name.is_empty() && !is_shadow(name));
+    Ok(names.map(<[u8]>::to_vec).collect())
+}
+
+/// XFS lists its own form of an ACL beside `system.posix_acl_*` (fs/xfs/xfs_acl.h): one fact, said twice.
+fn is_shadow(name: &[u8]) -> bool {
+    matches!(name, b"trusted.SGI_ACL_FILE" | b"trusted.SGI_ACL_DEFAULT")
 }
 
 /// Sets one attribute, whether it is there or not.
