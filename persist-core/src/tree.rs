@@ -33,6 +33,8 @@ mod source;
 #[cfg(feature = "tree")]
 pub mod stat;
 #[cfg(feature = "tree")]
+pub mod transfer;
+#[cfg(feature = "tree")]
 pub mod walk;
 
 pub use entry::{COMPONENT_MAX_BYTES, ContentHash, DataRange, Entry, EntryKind, Metadata, TreePath, Xattr};
@@ -62,5 +64,7 @@ pub use metadata::{FlagsWhen, MetadataWriter, Present, Target, Trust, read_metad
 pub use remove::{RemoveOptions, RemoveReport, remove, remove_tree};
 #[cfg(feature = "tree")]
 pub use stat::{Handle, Inode, Kind, Stat};
+#[cfg(feature = "tree")]
+pub use transfer::{TransferOptions, TransferReport, Way, transfer};
 #[cfg(feature = "tree")]
 pub use walk::{Step, Unreadable, Visit, WalkOptions, WalkReport, walk};

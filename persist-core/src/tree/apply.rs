@@ -4,6 +4,7 @@ mod build;
 mod content;
 mod gate;
 mod plan;
+mod workers;
 
 use super::{
     beneath::Root,
@@ -162,8 +163,9 @@ pub struct ApplyReport {
 /// Several files are read and filled at a time; all file work happens on blocking threads.
 ///
 /// # Cancellation
-/// Dropping the future, or stopping the meter, ends the work after the current batch. What is there then,
-/// and after an error, is the caller's to remove.
+/// Stop the meter: when the call has returned, nothing writes any more. Dropping the future ends the work too,
+/// at the next entry of each batch that is under way, which may be a moment later. What is there then, and
+/// after an error, is the caller's to remove.
 ///
 /// # Errors
 /// [`Corrupt`](crate::ErrorKind::Corrupt) if the source contradicts itself: entries out of path order, a
@@ -180,16 +182,34 @@ pub async fn apply(source: Arc<dyn TreeSource>, target: &Path, options: ApplyOpt
     let root = blocking(move || open_empty(&path)).await?;
     let ApplyOptions { trust, on_loss, unreadable, limits, meter } = options;
     let site = Arc::new(Site::new(root, trust, unreadable, meter));
-    let plan = plan::batches(source.entries(None), limits);
-    let totals = plan
-        .and_then(|batch| build::make_directories(&site, batch))
-        .map_ok(|batch| content::fill(Arc::clone(&site), Arc::clone(&source), batch))
+    let _stop = StopOnDrop(Arc::clone(&site));
+    let report = write(&site, &source, limits).await;
+    if report.is_err() {
+        site.workers.stop();
+    }
+    site.workers.leave().await;
+    let report = report?;
+    report.losses.check(on_loss)?;
+    Ok(report)
+}
+
+async fn write(site: &Arc<Site>, source: &Arc<dyn TreeSource>, limits: ApplyLimits) -> Result<ApplyReport> {
+    let totals = plan::batches(source.entries(None), limits)
+        .and_then(|batch| build::make_directories(site, batch))
+        .map_ok(|batch| content::fill(Arc::clone(site), Arc::clone(source), batch))
         .try_buffered(BATCHES_AT_ONCE)
-        .try_fold(TreeTotals::default(), |_, batch| build::finish(&site, &source, batch))
+        .try_fold(TreeTotals::default(), |_, batch| build::finish(site, source, batch))
         .await?;
-    let losses = build::finish_last(&site).await?;
-    losses.check(on_loss)?;
-    Ok(ApplyReport { totals, losses })
+    Ok(ApplyReport { totals, losses: build::finish_last(site).await? })
+}
+
+/// Blocking work cannot be dropped with the future that waits for it, but it can be told.
+struct StopOnDrop(Arc<Site>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.workers.stop();
+    }
 }
 
 fn open_empty(target: &Path) -> Result<Root> {

@@ -13,10 +13,15 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 /// Starts `work`; [`joined`] waits for it.
 pub(crate) fn start<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
+    start_with(|runtime| runtime.spawn_blocking(work))
+}
+
+/// Starts something on the runtime that this is called in.
+pub(crate) fn start_with<T>(spawn: impl FnOnce(&Handle) -> JoinHandle<T>) -> Result<JoinHandle<T>> {
     let runtime = Handle::try_current().map_err(|e| {
         Error::invalid("runtime", "no tokio runtime here").with_source(e).advise("call this within a runtime")
     })?;
-    Ok(runtime.spawn_blocking(work))
+    Ok(spawn(&runtime))
 }
 
 /// Waits for what was started.

@@ -1,13 +1,12 @@
 //! Making entries: each by one name in a directory that was resolved beneath the root.
 
-use super::{content, gate::corrupt, plan::Batch};
+use super::{content, gate::corrupt, plan::Batch, workers::Workers};
 use crate::{
     error::{Error, ErrorKind, Result},
     linux::{cause::beneath, raw},
     progress::Meter,
     tree::{
         beneath::Root,
-        blocking::blocking,
         entry::{Entry, EntryKind, Metadata, TreePath},
         losses::{Loss, Losses},
         metadata::{FlagsWhen, MetadataWriter, Present, Target, Trust},
@@ -32,7 +31,7 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Site {
     pub(super) root: Root,
-    pub(super) meter: Meter,
+    pub(super) workers: Workers,
     trust: Trust,
     unreadable: Unreadable,
     /// Whether new entries inherit from the root: then their attributes are not known to be none.
@@ -68,7 +67,24 @@ impl Site {
         let set_gid = Stat::of(Handle::Open(root.as_fd())).is_ok_and(|stat| stat.mode & 0o2000 != 0);
         let acl = fgetxattr(&root, "system.posix_acl_default", &mut [0_u8; 0][..]).is_ok_and(|size| size > 0);
         let inherits = if set_gid || acl { Inherits::Yes } else { Inherits::No };
-        Self { root, meter, trust, unreadable, inherits, owner: OnceLock::new(), shared: Mutex::default() }
+        Self {
+            root,
+            workers: Workers::new(meter),
+            trust,
+            unreadable,
+            inherits,
+            owner: OnceLock::new(),
+            shared: Mutex::default(),
+        }
+    }
+
+    /// Runs `work` on a blocking thread of this call.
+    pub(super) async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let site = Arc::clone(self);
+        self.workers.run(move || work(&site)).await
     }
 
     pub(super) fn lose(&self, entry: &Entry, loss: Loss, reason: impl std::fmt::Display) {
@@ -286,16 +302,15 @@ pub(super) async fn make_directories(site: &Arc<Site>, batch: Batch) -> Result<B
     if batch.directories.is_empty() {
         return Ok(batch);
     }
-    let site = Arc::clone(site);
-    blocking(move || {
+    let make = |site: &Site, batch: Batch| {
         let mut at = Parents::new(&site.root);
         for entry in &batch.directories {
-            site.meter.check()?;
+            site.workers.check()?;
             site.make_directory(&mut at, entry)?;
         }
         Ok(batch)
-    })
-    .await
+    };
+    site.run(move |site| make(site, batch)).await
 }
 
 /// What can only be done once the files of this and earlier batches are there: further names, and the
@@ -308,30 +323,27 @@ pub(super) async fn finish(
     let Batch { links, closed, totals, directories, files, others, .. } = batch;
     let done = directories.len() + files.len() + others.len() + links.len();
     if !links.is_empty() {
-        let linking = Arc::clone(site);
-        for entry in blocking(move || link_all(&linking, links)).await? {
+        for entry in site.run(move |site| link_all(site, links)).await? {
             content::fill(Arc::clone(site), Arc::clone(source), Batch::of(entry)).await?;
         }
     }
-    let finishing = Arc::clone(site);
     if !closed.is_empty() {
-        blocking(move || closed.into_iter().try_for_each(|dir| finishing.close(dir))).await?;
+        site.run(move |site| closed.into_iter().try_for_each(|dir| site.close(dir))).await?;
     }
-    site.meter.add(u64::try_from(done).unwrap_or(0), 0);
+    site.workers.count(done, 0);
     Ok(totals)
 }
 
 /// The last of all; gives what was lost.
 pub(super) async fn finish_last(site: &Arc<Site>) -> Result<Losses> {
-    let site = Arc::clone(site);
-    blocking(move || site.finish_late()).await
+    site.run(Site::finish_late).await
 }
 
 fn link_all(site: &Site, links: Vec<Entry>) -> Result<Vec<Entry>> {
     let mut at = Parents::new(&site.root);
     let mut own = Vec::new();
     for entry in links {
-        site.meter.check()?;
+        site.workers.check()?;
         own.extend(site.link(&mut at, entry)?);
     }
     Ok(own)

@@ -9,7 +9,6 @@ use crate::{
     error::Result,
     linux::cause::cause,
     tree::{
-        blocking::blocking,
         entry::{DataRange, Entry, EntryKind},
         losses::Loss,
         source::TreeSource,
@@ -40,14 +39,14 @@ pub(super) async fn fill(site: Arc<Site>, source: Arc<dyn TreeSource>, mut batch
     for entry in &large {
         stream(&site, &source, entry).await?;
     }
-    blocking(move || {
+    site.run(move |site| {
         let mut at = Parents::new(&site.root);
         for (entry, content) in small.iter().zip(contents) {
-            site.meter.check()?;
-            write_small(&site, &mut at, entry, content)?;
+            site.workers.check()?;
+            write_small(site, &mut at, entry, content)?;
         }
         for entry in &batch.others {
-            site.meter.check()?;
+            site.workers.check()?;
             site.make_other(&mut at, entry)?;
         }
         batch.files = small.into_iter().chain(large).collect();
@@ -98,28 +97,23 @@ async fn stream(site: &Arc<Site>, source: &Arc<dyn TreeSource>, entry: &Entry) -
         site.lose(entry, Loss::Unreadable, error);
         return Ok(());
     }
-    let (making, subject) = (Arc::clone(site), Arc::new(entry.clone()));
-    let for_making = Arc::clone(&subject);
-    let file = blocking(move || {
-        let file = making.create(&mut Parents::new(&making.root), &for_making)?;
-        set_size(&making, &file, &for_making)?;
+    let subject = Arc::new(entry.clone());
+    let entry = Arc::clone(&subject);
+    let make = move |site: &Site| {
+        let file = site.create(&mut Parents::new(&site.root), &entry)?;
+        set_size(site, &file, &entry)?;
         Ok(Arc::new(file))
-    })
-    .await?;
+    };
+    let file = site.run(make).await?;
     while let Some((offset, bytes)) = read.try_next().await? {
-        let (site, file, entry) = (Arc::clone(site), Arc::clone(&file), Arc::clone(&subject));
-        blocking(move || {
-            site.meter.check()?;
-            write(&site, &file, &entry, offset, &bytes)
-        })
-        .await?;
+        let (file, entry) = (Arc::clone(&file), Arc::clone(&subject));
+        site.run(move |site| write(site, &file, &entry, offset, &bytes)).await?;
     }
-    let site = Arc::clone(site);
-    blocking(move || match Arc::into_inner(file) {
+    let finish = move |site: &Site| match Arc::into_inner(file) {
         Some(file) => site.finish_file(file, &subject),
         None => Err(crate::Error::internal("a file that is being filled has two owners")),
-    })
-    .await
+    };
+    site.run(finish).await
 }
 
 async fn placed(source: &dyn TreeSource, entry: &Entry, range: DataRange) -> Result<(u64, Bytes)> {
@@ -165,6 +159,6 @@ fn set_size(site: &Site, file: &File, entry: &Entry) -> Result<()> {
 
 fn write(site: &Site, file: &File, entry: &Entry, offset: u64, bytes: &Bytes) -> Result<()> {
     file.write_all_at(bytes, offset).map_err(|e| cause(e, "write", site.root.place(&entry.path)))?;
-    site.meter.add(0, u64::try_from(bytes.len()).unwrap_or(0));
+    site.workers.count(0, bytes.len());
     Ok(())
 }

@@ -22,7 +22,7 @@ use std::{
 
 /// How many files [`Row::ManyFiles`] has: more than fits into one read of a directory, few enough for a
 /// plain test.
-const MANY: u32 = 3_000;
+const MANY: u32 = 1_200;
 
 pub(super) fn plant_row(root: &Path, row: Row) -> Result<Planted> {
     let dir = root.join(row.name());
@@ -94,7 +94,9 @@ fn plant(row: Row, dir: &Path) -> io::Result<()> {
         Row::EmptyFiles => write(dir, "empty", b""),
         Row::LargeFile => sparse(dir, "large", (4 << 30) + 8192, &[0, (4 << 30) + 4096]),
         Row::HugeSparseFile => sparse(dir, "huge", 1 << 40, &[1 << 39]),
-        Row::ManyFiles => (0..MANY).try_for_each(|n| write(dir, &format!("file {n}"), b"")),
+        Row::ManyFiles => {
+            (0..MANY).try_for_each(|n| write(dir, &format!("one of very many files, number {n:08}"), b""))
+        }
     }
 }
 
