@@ -170,3 +170,45 @@ impl Drop for StopOnDrop {
         self.0.stop();
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "conformance")]
+mod tests {
+    use super::*;
+    use crate::{
+        ErrorKind,
+        tree::{
+            DirectoryTree, Entry, EntryKind, Metadata, TreePath,
+            sample::{MemoryTree, Row, describe, differences, plant},
+        },
+    };
+    use std::fs;
+
+    #[tokio::test]
+    async fn a_directory_of_this_host_is_copied_and_anything_else_is_read_and_written() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        plant(from.path(), &[Row::HardLinks, Row::Holes, Row::Symlinks]).unwrap();
+        let source = Arc::new(DirectoryTree::open(from.path()).unwrap());
+        let report = transfer(source, to.path(), TransferOptions::faithful()).await.unwrap();
+        assert!(matches!(report.way, Way::Copied { cloned, copied } if cloned + copied == 6), "{report:?}");
+        let (before, after) = (describe(from.path()).unwrap(), describe(to.path()).unwrap());
+        assert_eq!(differences(&before, &after, &[]), [""; 0]);
+
+        let root = Entry::new(
+            TreePath::root(),
+            EntryKind::Directory,
+            Metadata { mode: 0o700, ..Metadata::default() },
+        );
+        let file = EntryKind::File { size: 2, data: None };
+        let path = TreePath::new("f").unwrap();
+        let file = Entry::new(path.clone(), file, Metadata { mode: 0o600, ..Metadata::default() });
+        let memory = Arc::new(MemoryTree::new([root, file]).with_content(path, b"hi".as_slice()));
+        let to = tempfile::tempdir().unwrap();
+        let cloned = TransferOptions::default().with_clone(CloneMode::Require);
+        let error = transfer(memory.clone(), to.path(), cloned).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let report = transfer(memory, to.path(), TransferOptions::default()).await.unwrap();
+        assert_eq!((report.way, report.totals), (Way::Applied, TreeTotals { files: 2, bytes: 2 }));
+        assert_eq!(fs::read(to.path().join("f")).unwrap(), b"hi");
+    }
+}
