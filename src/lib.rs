@@ -100,6 +100,7 @@ async fn bind_volume(url: &VolumeUrl, open: OpenOptions, bind: BindOptions) -> R
 }
 
 /// The explicit list of stores: no registry, no code before `main`.
+#[cfg_attr(not(feature = "local"), expect(unused_variables, reason = "no store of this build takes options"))]
 async fn open_store(url: &StoreUrl, options: OpenOptions) -> Result<Arc<dyn VolumeStore>> {
     match url.scheme() {
         #[cfg(feature = "local")]
@@ -213,11 +214,11 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         let create = OpenOptions::default().with_mode(OpenMode::CreateIfMissing);
         let first = bind_with(&url, create, BindOptions::default()).await.unwrap();
-        assert_eq!(first.created(), snapshot::Outcome::Done);
+        assert_eq!(first.created(), Outcome::Done);
         std::fs::write(first.path().join("hello"), "world").unwrap();
         first.detach().await.unwrap();
         let second = bind(&url).await.unwrap();
-        assert_eq!(second.created(), snapshot::Outcome::Already);
+        assert_eq!(second.created(), Outcome::Already);
         assert_eq!(std::fs::read_to_string(second.path().join("hello")).unwrap(), "world");
         assert_eq!(second.attachment().holder.node, this_host().unwrap());
     }

@@ -183,6 +183,7 @@ fn unescaped(field: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const TABLE: &[u8] = b"36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n\
         21 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard\n\
@@ -259,5 +260,20 @@ mod tests {
     #[test]
     fn the_table_of_this_process_is_understood() {
         assert!(MountTable::read().unwrap().at(Path::new("/")).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_is_read_back_and_no_text_breaks_the_reader(path in "/\\PC*", junk in "\\PC*") {
+            let escape = |b: u8| match b {
+                b' ' | b'\t' | b'\n' | b'\\' => format!("\\{b:03o}").into_bytes(),
+                b => vec![b],
+            };
+            let escaped: Vec<u8> = path.bytes().flat_map(escape).collect();
+            let line = [b"1 0 0:1 / ".as_slice(), &escaped, b" rw - x y z"].concat();
+            let table = MountTable::parse(&line).unwrap();
+            prop_assert_eq!(table.mounts()[0].at.as_os_str().as_bytes(), path.as_bytes());
+            let _ = MountTable::parse(junk.as_bytes());
+        }
     }
 }
