@@ -318,3 +318,76 @@ async fn a_store_opened_read_only_changes_nothing() {
     assert!(denied.iter().all(|e| e.kind() == ErrorKind::Denied), "{denied:?}");
     assert_eq!(below(fixture.dir.path()), before);
 }
+
+#[tokio::test]
+async fn a_volume_is_made_from_a_snapshot_and_from_any_tree_and_says_so() {
+    use crate::{SnapshotName, SnapshotOptions, volume::Origin};
+    let fixture = Fixture::new().await;
+    let (a, s) = (name("a"), SnapshotName::new("s").unwrap());
+    let id = fixture.store.create(&a, CreateOptions::default()).await.unwrap().volume.id;
+    fs::write(fixture.tree(&a).join("x"), b"1").unwrap();
+    fixture.store.snapshot(&a, &s, SnapshotOptions::default()).await.unwrap();
+    fs::write(fixture.tree(&a).join("x"), b"2").unwrap();
+    let source = Source::Snapshot { volume: a.clone(), snapshot: s.clone() };
+    let made = fixture.store.create(&name("b"), from(source.clone())).await.unwrap().volume;
+    assert_eq!(made.origin, Origin::Snapshot { volume: id, snapshot: s.clone() });
+    assert_eq!(fs::read(fixture.tree(&name("b")).join("x")).unwrap(), b"1");
+    let tree = fixture.store.open_snapshot(&a, &s).await.unwrap();
+    let made = fixture.store.create(&name("c"), from(Source::Tree(tree))).await.unwrap();
+    assert_eq!(fs::read(fixture.tree(&name("c")).join("x")).unwrap(), b"1");
+    assert_eq!(made.volume.origin, Origin::Tree);
+    let missing = Source::Snapshot { volume: a.clone(), snapshot: SnapshotName::new("t").unwrap() };
+    let error = fixture.store.create(&name("d"), from(missing)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let refused = fixture.store.delete(&a, DeleteOptions::default()).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.differences()[0].field), (ErrorKind::Conflict, "snapshots"));
+}
+
+#[cfg(feature = "conformance")]
+#[tokio::test]
+async fn a_tree_without_a_directory_is_written_entry_by_entry_and_a_broken_one_leaves_nothing() {
+    use crate::tree::{Entry, EntryKind, Metadata, TreePath, sample::MemoryTree};
+    let fixture = Fixture::new().await;
+    let metadata = Metadata { mode: 0o755, ..Metadata::default() };
+    let root = Entry::new(TreePath::root(), EntryKind::Directory, metadata.clone());
+    let file = EntryKind::File { size: 3, data: None };
+    let file = Entry::new(TreePath::new("f").unwrap(), file, metadata);
+    let entries = [root, file];
+    let tree = MemoryTree::new(entries.clone()).with_content(TreePath::new("f").unwrap(), "abc");
+    let made = fixture.store.create(&name("a"), from(Source::Tree(Arc::new(tree)))).await.unwrap();
+    assert_eq!(made.imported.unwrap().bytes, 3);
+    assert_eq!(fs::read(fixture.tree(&name("a")).join("f")).unwrap(), b"abc");
+    let before = fixture.everything();
+    let broken = MemoryTree::new(entries).with_content(TreePath::new("f").unwrap(), "a");
+    let error = fixture.store.create(&name("b"), from(Source::Tree(Arc::new(broken)))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert_eq!(fixture.everything(), before);
+}
+
+/// Prints what creating, finding and listing cost while a store grows. Run it with
+/// `cargo test --release -p persist-core --features directory -- --ignored --nocapture grows`, `TMPDIR` on tmpfs.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn a_store_grows() {
+    let fixture = Fixture::new().await;
+    for batch in 0..20 {
+        let start = std::time::Instant::now();
+        for n in 0..1000 {
+            fixture.store.create(&name(&format!("v{batch}-{n}")), CreateOptions::default()).await.unwrap();
+        }
+        let created = start.elapsed();
+        let start = std::time::Instant::now();
+        for n in 0..1000 {
+            fixture.store.get(&name(&format!("v{}-{n}", batch / 2))).await.unwrap();
+        }
+        println!(
+            "{:>6} volumes: create {:?} get {:?}",
+            (batch + 1) * 1000,
+            created / 1000,
+            start.elapsed() / 1000
+        );
+    }
+    let start = std::time::Instant::now();
+    let listed = fixture.names(ListOptions::default()).await.len();
+    println!("list {listed}: {:?}", start.elapsed());
+}
