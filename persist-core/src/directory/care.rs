@@ -17,7 +17,7 @@ use crate::{
     id::VolumeId,
     progress::CallOptions,
 };
-use std::{ffi::OsString, ops::ControlFlow, path::Path, sync::Arc, time::Duration};
+use std::{ffi::OsString, ops::ControlFlow, sync::Arc, time::Duration};
 
 /// How long `health` waits for the place: a busy one answers within it, and an operator does not wait
 /// longer for "it does not answer".

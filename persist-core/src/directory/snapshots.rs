@@ -1,7 +1,7 @@
 //! Snapshots: trees beside the live one, each named by a record that is written once.
 
 mod delete;
-pub(super) mod holders;
+mod holders;
 mod list;
 pub(crate) mod read;
 pub(crate) mod record;

@@ -119,6 +119,9 @@ impl Engine {
         for stored in record::all(&located.layout)? {
             referred.insert(stored?.generation);
         }
+        for (attachment, _) in self.attached(&located.layout)? {
+            referred.extend(attachment.generations().cloned());
+        }
         Ok(referred)
     }
 

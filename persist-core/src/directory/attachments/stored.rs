@@ -57,6 +57,11 @@ impl StoredAttachment {
         self.shown.iter().any(|shown| shown.snapshot.as_ref() == Some(name))
     }
 
+    /// The trees that it is shown.
+    pub(crate) fn generations(&self) -> impl Iterator<Item = &Generation> {
+        self.shown.iter().map(|shown| &shown.generation)
+    }
+
     /// What the target is.
     pub(super) fn kind(&self) -> TargetKind {
         match self.plan.at {

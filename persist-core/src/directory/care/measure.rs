@@ -19,13 +19,6 @@ pub(in crate::directory) struct Measured {
     pub(in crate::directory) bytes: u64,
 }
 
-impl Measured {
-    pub(in crate::directory) fn add(&mut self, other: Self) {
-        self.files += other.files;
-        self.bytes += other.bytes;
-    }
-}
-
 /// Measures what is below `path`; nothing is there if it is not there.
 ///
 /// A file with several names is counted once if all of them are below `path`: each of n names carries the

@@ -7,12 +7,7 @@ use super::{
 use crate::{
     care::Fault,
     directory::{
-        engine::Engine,
-        intents,
-        names::Named,
-        snapshots::{holders::on_record, record},
-        stored::Located,
-        volumes::each_name,
+        engine::Engine, intents, names::Named, snapshots::record, stored::Located, volumes::each_name,
     },
     error::{Error, ErrorKind, Result},
     id::{Generation, VolumeId},
@@ -96,7 +91,7 @@ impl Verifier<'_> {
 
     fn volume(&mut self, found: &Located) -> Result<()> {
         self.named(found)?;
-        if let Err(error) = on_record(&found.layout) {
+        if let Err(error) = self.engine.attached(&found.layout) {
             self.fault(Some(found.stored.volume.id.clone()), &error);
         }
         self.tree(found, None, &found.stored.generation)?;

@@ -8,7 +8,7 @@ use crate::{
         care::measure::measure,
         exclusion::{Exclusion, Hold},
         intents,
-        snapshots::holders::on_record,
+        place::Verdict,
         stored::Located,
         volumes::{check_free, names},
     },
@@ -96,6 +96,7 @@ impl Pruner<'_> {
             return self.end_lifetime(found, &grip);
         }
         self.drafts(found)?;
+        self.stray_attachments(found)?;
         if self.applies() && self.engine.info.capabilities.contains(Capabilities::ENFORCED_SIZE) {
             // An update that died between the limit and its record.
             let tree = found.layout.generation(&found.stored.generation);
@@ -105,8 +106,34 @@ impl Pruner<'_> {
         self.trees(found)
     }
 
-    /// The attachments of holders that are proven dead.
-    fn dead_holders(&mut self, _found: &Located) -> Result<()> {
+    /// Clears the attachments of holders away that are proven dead.
+    fn dead_holders(&mut self, found: &Located) -> Result<()> {
+        let mut dead = Vec::new();
+        for (attachment, verdict) in self.engine.attached(&found.layout)? {
+            let Verdict::Dead(proof) = verdict else { continue };
+            let record = attachment.record;
+            let bytes = measure(&found.layout.views_of(&record.id), self.meter)?.bytes;
+            let what = format!("attachment {} of {}: {proof}", record.id, record.holder.workload);
+            dead.push(PruneItem::new(PruneReason::DeadHolder, Some(record.volume), what, bytes));
+        }
+        if self.applies() && !dead.is_empty() {
+            self.engine.evict_dead(&found.layout, self.meter)?;
+        }
+        dead.into_iter().for_each(|item| self.note(item));
+        Ok(())
+    }
+
+    /// Removes what killed attaches and detaches left.
+    fn stray_attachments(&mut self, found: &Located) -> Result<()> {
+        for id in self.engine.stray_attachments(&found.layout)? {
+            let bytes = measure(&found.layout.views_of(&id), self.meter)?.bytes;
+            if self.applies() {
+                self.engine.remove_stray_attachment(&found.layout, &id, self.meter)?;
+            }
+            let volume = found.stored.volume.id.clone();
+            let what = format!("what is left of attachment {id}");
+            self.note(PruneItem::new(PruneReason::Undo, Some(volume), what, bytes));
+        }
         Ok(())
     }
 
@@ -122,7 +149,7 @@ impl Pruner<'_> {
         if !over {
             return Ok(false);
         }
-        match check_free(found, SnapshotsAlong::Refuse) {
+        match check_free(self.engine, found, SnapshotsAlong::Refuse) {
             Ok(()) => Ok(true),
             Err(e) if matches!(e.kind(), ErrorKind::Denied | ErrorKind::InUse | ErrorKind::Conflict) => {
                 Ok(false)
@@ -147,10 +174,6 @@ impl Pruner<'_> {
     /// before letting go, and who reads it keeps it.
     fn trees(&mut self, found: &Located) -> Result<()> {
         let layout = &found.layout;
-        if !on_record(layout)?.is_empty() {
-            // What attachments are shown stays; the next run, after they were detached, takes the rest.
-            return Ok(());
-        }
         let mut candidates = names(&layout.data())?;
         candidates.extend(names(&layout.intents())?);
         candidates.sort();

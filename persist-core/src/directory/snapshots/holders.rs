@@ -1,10 +1,8 @@
 //! Who is in the way of a restore or of a deletion.
 
 use crate::{
-    attachment::AttachmentRecord,
-    directory::{durable::DRAFT_PREFIX, engine::Engine, layout::VolumeLayout, records},
-    error::{Error, ErrorKind, HolderSeen, Result},
-    linux::cause::cause,
+    directory::{engine::Engine, layout::VolumeLayout},
+    error::{Error, HolderSeen, Result},
     progress::Meter,
     snapshot::SnapshotName,
 };
@@ -44,31 +42,4 @@ impl Engine {
         Err(Error::in_use("the volume is attached", holders)
             .advise("detach it first, or vouch that its holder is dead"))
     }
-}
-
-/// An attachment as its file describes it: what is needed of it here.
-#[derive(serde::Deserialize)]
-struct Stored {
-    record: AttachmentRecord,
-}
-
-/// The attachments that a volume has on record.
-///
-/// # Errors
-/// `Corrupt` for a record that cannot be read.
-pub(in crate::directory) fn on_record(layout: &VolumeLayout) -> Result<Vec<AttachmentRecord>> {
-    let directory = layout.attachments();
-    let named = |e| cause(e, "list", directory.display());
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(&directory).map_err(named)? {
-        let name = entry.map_err(named)?.file_name();
-        if name.to_string_lossy().starts_with(DRAFT_PREFIX) {
-            continue;
-        }
-        match records::read::<Stored>(&directory.join(name)) {
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
-            read => found.push(read?.record),
-        }
-    }
-    Ok(found)
 }

@@ -12,7 +12,8 @@ use crate::{
         intents::{self, Intent},
         layout::VolumeLayout,
         names::Named,
-        snapshots::{holders::on_record, record},
+        place::Verdict,
+        snapshots::record,
         stored::Located,
     },
     error::{Difference, Error, ErrorKind, HolderSeen, Result},
@@ -45,8 +46,8 @@ pub(super) fn delete(
         }
         found => found?,
     };
+    check_free(engine, &located, options.snapshots)?;
     engine.evict_dead(&located.layout, meter)?;
-    check_free(&located, options.snapshots)?;
     let trashed = engine.trash(&located, options.trash, meter)?;
     let trashed = match options.trash {
         Trash::KeepFor(_) => Some(trashed),
@@ -59,13 +60,20 @@ pub(super) fn delete(
 }
 
 /// Refuses a volume that is protected, attached, or has snapshots that were not asked along.
-pub(in crate::directory) fn check_free(located: &Located, snapshots: SnapshotsAlong) -> Result<()> {
+/// A holder that is proven dead keeps nothing.
+pub(in crate::directory) fn check_free(
+    engine: &Engine,
+    located: &Located,
+    snapshots: SnapshotsAlong,
+) -> Result<()> {
     let volume = &located.stored.volume;
     if volume.spec.protection == Protection::Protected {
         return Err(Error::new(ErrorKind::Denied, "the volume is protected")
             .advise("lift its protection by update, if it shall really go"));
     }
-    let holders: Vec<_> = on_record(&located.layout)?.iter().map(HolderSeen::of).collect();
+    let attached = engine.attached(&located.layout)?;
+    let living = attached.iter().filter(|(_, verdict)| !matches!(verdict, Verdict::Dead(_)));
+    let holders: Vec<_> = living.map(|(stored, _)| HolderSeen::of(&stored.record)).collect();
     if !holders.is_empty() {
         return Err(Error::in_use("the volume is attached", holders)
             .advise("detach it first; prune, or a vouch, removes a holder that is dead"));
