@@ -79,6 +79,17 @@ pub(crate) fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether the record at `path` was begun and never finished: it ends too early, or its length was kept and
+/// none of its bytes. Not so for a record whose bytes were changed.
+///
+/// # Errors
+/// As the filesystem reports them.
+pub(crate) fn is_torn(path: &Path) -> Result<bool> {
+    let bytes = fs::read(path).map_err(|e| cause(e, "read", path.display()))?;
+    let early = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_err_and(|e| e.is_eof());
+    Ok(early || bytes.iter().all(|b| *b == 0))
+}
+
 fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|e| {
         Error::new(ErrorKind::Corrupt, "the record is not what was written")
@@ -146,6 +157,18 @@ mod tests {
         }
         assert_eq!(publish(&durable, dir.path(), Some(1), &99).unwrap(), Claimed::Lost);
         assert_eq!(newest::<u64>(dir.path()).unwrap().unwrap().record, 3);
+    }
+
+    #[test]
+    fn a_record_is_torn_if_it_ends_early_and_not_if_it_was_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1");
+        for (bytes, torn) in
+            [(&b""[..], true), (b"{\"a\":", true), (&[0; 9], true), (b"{}", false), (b"}{", false)]
+        {
+            fs::write(&path, bytes).unwrap();
+            assert_eq!(is_torn(&path).unwrap(), torn, "{bytes:?}");
+        }
     }
 
     #[test]

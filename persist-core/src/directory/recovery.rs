@@ -10,7 +10,7 @@ use super::{
     intents::{Intent, Work},
     names::Named,
     records::{self, Numbered},
-    stored::{Located, NameRecord},
+    stored::{FIRST_RECORD, Located, NameRecord},
     volumes,
 };
 use crate::{
@@ -193,6 +193,3 @@ pub(crate) fn is_there(path: &Path) -> Result<bool> {
         Err(e) => Err(cause(e, "stat", path.display())),
     }
 }
-
-/// The number of the record that a volume is built with.
-const FIRST_RECORD: u64 = 1;

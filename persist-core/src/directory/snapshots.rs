@@ -7,9 +7,6 @@ pub(crate) mod read;
 pub(crate) mod record;
 mod replaced;
 mod restore;
-mod sources;
 mod take;
 #[cfg(test)]
 mod tests;
-
-pub(crate) use sources::Sources;

@@ -39,6 +39,8 @@ pub(crate) struct Restored {
     pub(crate) tree: Generation,
     /// The newest epoch then: a writer that came later has a higher one.
     pub(crate) epoch: Epoch,
+    /// The snapshot that keeps what was replaced.
+    pub(crate) replaced: Option<SnapshotName>,
 }
 
 /// A numbered record of a name.
@@ -57,6 +59,9 @@ pub(crate) struct Located {
     pub(crate) number: u64,
     pub(crate) stored: StoredVolume,
 }
+
+/// The number of the record that a volume is built with.
+pub(crate) const FIRST_RECORD: u64 = 1;
 
 impl Engine {
     /// Finds the ready volume `name`.
@@ -100,13 +105,23 @@ impl Engine {
     /// `NotFound`; `Corrupt`.
     pub(crate) fn locate_id(&self, id: &VolumeId) -> Result<Located> {
         let layout = self.layout.volume(id);
-        let Some(Numbered { number, record: mut stored }) =
-            records::newest::<StoredVolume>(&layout.records())?
-        else {
+        let newest = match records::newest::<StoredVolume>(&layout.records()) {
+            Err(e) if e.kind() == ErrorKind::Corrupt && self.was_never_made(id, &layout)? => None,
+            newest => newest?,
+        };
+        let Some(Numbered { number, record: mut stored }) = newest else {
             return Err(Error::not_found("no such volume").context("id", id));
         };
         stored.volume.epoch = self.newest_epoch(&layout)?;
         Ok(Located { layout, number, stored })
+    }
+
+    /// Whether the volume `id`, whose record cannot be read, is a creation that a kill or a power cut ended
+    /// before its flush: its only record is torn, and a name is only given after the flush.
+    fn was_never_made(&self, id: &VolumeId, layout: &VolumeLayout) -> Result<bool> {
+        let first = layout.records().join(FIRST_RECORD.to_string());
+        let alone = records::newest_number(&layout.records())? == Some(FIRST_RECORD);
+        Ok(alone && records::is_torn(&first)? && !self.is_named(id)?)
     }
 
     /// The trees of a volume that its records name: the live one, those of its snapshots, and what its

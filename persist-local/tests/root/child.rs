@@ -1,0 +1,95 @@
+//! The process that is killed: does a script and says before and after each operation where it is.
+
+use super::{model::Op, scene};
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, ExitCode, Stdio},
+};
+
+/// The first argument of a child.
+pub const MARK: &str = "--as-child";
+
+/// What a child said last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    Opened,
+    Begun(usize),
+    Done(usize),
+    Failed(usize),
+}
+
+/// A script as a file, for a child to read.
+pub fn store_script(path: &Path, ops: &[Op]) {
+    std::fs::write(path, serde_json::to_vec(ops).unwrap()).unwrap();
+}
+
+/// The command of a child, with `before` (a tracer, say) in front of it.
+pub fn command(before: &[&str], store: &Path, script: &Path) -> Command {
+    let me = std::env::current_exe().unwrap();
+    let mut words = before.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+    words.extend(
+        [me.to_str().unwrap(), MARK, store.to_str().unwrap(), script.to_str().unwrap()].map(String::from),
+    );
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Everything a child says until it ends or says nothing more.
+pub fn listen(child: &mut Child) -> impl Iterator<Item = Said> + use<> {
+    let out: ChildStdout = child.stdout.take().unwrap();
+    BufReader::new(out).lines().map_while(|line| said(&line.ok()?))
+}
+
+/// The child itself.
+pub fn main(mut words: impl Iterator<Item = String>) -> ExitCode {
+    let (store, script) = (PathBuf::from(words.next().unwrap()), PathBuf::from(words.next().unwrap()));
+    let ops: Vec<Op> = serde_json::from_slice(&std::fs::read(script).unwrap()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(act(&store, &ops))
+}
+
+async fn act(root: &Path, ops: &[Op]) -> ExitCode {
+    let store = match scene::open(root).await {
+        Ok(store) => store,
+        Err(error) => return refused(&error),
+    };
+    say("opened");
+    for (number, op) in ops.iter().enumerate() {
+        say(&format!("begin {number}"));
+        match scene::perform(&store, op).await {
+            Ok(()) => say(&format!("done {number}")),
+            Err(error) => {
+                say(&format!("failed {number}"));
+                return refused(&error);
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// An error that the child met is told on one line, for the parent to judge.
+fn refused(error: &persist_core::Error) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "REFUSED {:?} {:?} {error}", error.kind(), error.retry());
+    ExitCode::from(3)
+}
+
+fn say(line: &str) {
+    // One write a line: what was said before a kill arrives whole.
+    let mut out = std::io::stdout().lock();
+    out.write_all(format!("{line}\n").as_bytes()).unwrap();
+    out.flush().unwrap();
+}
+
+fn said(line: &str) -> Option<Said> {
+    let (word, number) = line.split_once(' ').unwrap_or((line, "0"));
+    let number = number.parse().ok()?;
+    match word {
+        "opened" => Some(Said::Opened),
+        "begin" => Some(Said::Begun(number)),
+        "done" => Some(Said::Done(number)),
+        "failed" => Some(Said::Failed(number)),
+        _ => None,
+    }
+}

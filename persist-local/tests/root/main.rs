@@ -1,0 +1,88 @@
+//! What needs root: the store on real filesystems, killed, cut off from power, and lied to by the kernel.
+//!
+//! `cargo test -p persist-local --test root`. Without root, or without a tool, a test is ignored and says
+//! why; `PERSIST_REQUIRE=conformance,kills,...` names the suites that must not be: there it fails.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test"
+)]
+
+mod child;
+mod counts;
+mod filesystem;
+mod injected;
+mod kills;
+mod model;
+mod power;
+mod raw;
+mod scene;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some(child::MARK) {
+        return child::main(words);
+    }
+    let trials = [counts::trials(), kills::trials(), power::trials(), injected::trials()];
+    let trials = trials.into_iter().flatten().map(Planned::into_trial).collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// A test, the suite it belongs to, and the programs it needs.
+pub struct Planned {
+    suite: &'static str,
+    name: String,
+    tools: Vec<&'static str>,
+    run: Box<dyn FnOnce() -> Result<(), Failed> + Send>,
+}
+
+impl Planned {
+    /// Plans a test of `suite`.
+    pub fn new(
+        suite: &'static str,
+        name: impl Into<String>,
+        tools: &[&'static str],
+        run: impl FnOnce() -> Result<(), Failed> + Send + 'static,
+    ) -> Self {
+        Self { suite, name: name.into(), tools: tools.to_vec(), run: Box::new(run) }
+    }
+
+    fn into_trial(self) -> Trial {
+        let missing = missing(&self.tools);
+        let required = required(self.suite);
+        let name = format!("{}::{}", self.suite, self.name);
+        match missing {
+            None => Trial::test(name, self.run),
+            Some(why) if required => Trial::test(name, move || Err(format!("required, but {why}").into())),
+            Some(why) => Trial::test(format!("{name} ({why})"), || Ok(())).with_ignored_flag(true),
+        }
+    }
+}
+
+fn missing(tools: &[&str]) -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("needs root".into());
+    }
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let found = |tool: &str| std::env::split_paths(&paths).any(|dir| dir.join(tool).exists());
+    tools.iter().find(|tool| !found(tool)).map(|tool| format!("needs {tool}"))
+}
+
+fn required(suite: &str) -> bool {
+    std::env::var("PERSIST_REQUIRE").is_ok_and(|list| list.split(',').any(|name| name == suite))
+}
+
+/// What a failed part of a test said.
+fn said(failed: Failed) -> String {
+    failed.message().unwrap_or("failed").to_owned()
+}
