@@ -193,6 +193,7 @@ impl Place for Remembering {
     fn remove_tree(&self, at: &Path, _: &Meter) -> Result<()> {
         self.step();
         drop(fs::remove_dir_all(at));
+        self.step();
         Ok(())
     }
 
@@ -231,26 +232,25 @@ impl Place for Remembering {
 
     fn mount(&self, request: &MountRequest<'_>) -> Result<()> {
         self.step();
-        let mut mounts = self.mounts.lock().unwrap();
         let what = (request.source.to_owned(), request.mode);
-        match mounts.insert(request.target.to_owned(), what.clone()) {
-            Some(there) if there != what => panic!("{there:?} was mounted over by {what:?}"),
-            _ => Ok(()),
-        }
+        let there = self.mounts.lock().unwrap().insert(request.target.to_owned(), what.clone());
+        assert!(there.is_none_or(|there| there == what), "{} was mounted over", request.target.display());
+        self.step();
+        Ok(())
     }
 
     fn unmount(&self, source: &Path, target: &Path, busy: BusyFiles) -> Result<Unmounted> {
         self.step();
         let is_busy = self.busy.lock().unwrap().iter().any(|path| path == target);
-        let mut mounts = self.mounts.lock().unwrap();
-        match mounts.get(target) {
+        match self.mounted_at(target) {
             Some((there, _)) if there == source => {}
             _ => return Ok(Unmounted::Gone),
         }
         if is_busy && busy == BusyFiles::Refuse {
             return Err(Error::in_use("files are open", Vec::new()));
         }
-        mounts.remove(target);
+        self.mounts.lock().unwrap().remove(target);
+        self.step();
         Ok(if is_busy { Unmounted::WhenIdle } else { Unmounted::Gone })
     }
 }
