@@ -68,7 +68,7 @@ fn give_all(
         Err(error) => return out.give(Err(error)),
     };
     for id in ids {
-        match read(layout, &id) {
+        match id.and_then(|id| read(layout, &id)) {
             Ok(Some(stored)) if accepts(filter, &stored.record) => out.give(Ok(stored.record))?,
             Ok(_) => {}
             Err(error) => out.give(Err(error))?,

@@ -93,7 +93,7 @@ impl Engine {
     pub(crate) fn attached(&self, layout: &VolumeLayout) -> Result<Vec<(StoredAttachment, Verdict)>> {
         let mut found = Vec::new();
         for id in attachment_ids(layout)? {
-            if let Some(stored) = read(layout, &id)? {
+            if let Some(stored) = read(layout, &id?)? {
                 let verdict = self.verdict(&stored);
                 found.push((stored, verdict));
             }
@@ -168,8 +168,8 @@ pub(super) fn read(layout: &VolumeLayout, id: &AttachmentId) -> Result<Option<St
     }
 }
 
-/// The attachments that a volume has on record, in no order.
-pub(super) fn attachment_ids(layout: &VolumeLayout) -> Result<Vec<AttachmentId>> {
+/// The attachments that a volume has on record, in no order; a foreign file is one `Corrupt` item.
+pub(super) fn attachment_ids(layout: &VolumeLayout) -> Result<Vec<Result<AttachmentId>>> {
     let directory = layout.attachments();
     let named = |e| cause(e, "list", directory.display());
     let entries = match fs::read_dir(&directory) {
@@ -181,9 +181,9 @@ pub(super) fn attachment_ids(layout: &VolumeLayout) -> Result<Vec<AttachmentId>>
         let name = entry.map_err(named)?.file_name();
         let text = name.to_string_lossy();
         match AttachmentId::parse(&text) {
-            Some(id) => ids.push(id),
+            Some(id) => ids.push(Ok(id)),
             None if text.starts_with(DRAFT_PREFIX) => {}
-            None => return Err(foreign(directory.join(&name))),
+            None => ids.push(Err(foreign(directory.join(&name)))),
         }
     }
     Ok(ids)

@@ -5,7 +5,7 @@ mod steps;
 mod world;
 
 use crate::{
-    Access, ErrorKind,
+    Access, Consistency, ErrorKind,
     attachment::{AdoptOptions, AttachmentFilter, BusyFiles, DetachOptions, TargetKind},
     error::Detail,
     holder::{Liveness, ProcessId},
@@ -17,7 +17,7 @@ use crate::{
     store::VolumeStore,
     volume::VolumeSpec,
 };
-use futures::{FutureExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use std::{fs, sync::atomic::Ordering::SeqCst, time::Duration};
 use world::{MOUNTING, PLAIN, World, by};
 
@@ -360,6 +360,40 @@ async fn a_store_opened_read_only_changes_nothing() {
     }
     let listed: Vec<_> = reader.attachments(AttachmentFilter::default()).try_collect().await.unwrap();
     assert_eq!(listed, [one.record().clone()]);
+}
+
+#[tokio::test]
+async fn what_a_flush_is_not_worth_is_refused_before_it() {
+    let world = World::new(PLAIN);
+    let store = world.open("here").await;
+    let v = world.volume(&store, VolumeSpec::default());
+    let demanding = by("a").with_consistency(Consistency::Atomic);
+    assert_eq!(store.attach(&v, demanding).await.unwrap_err().kind(), ErrorKind::Unsupported);
+    assert!(world.under(&store, "attachments").is_empty());
+    let one = store.attach(&v, by("a")).await.unwrap();
+    let demanding = SyncOptions::default().with_consistency(Consistency::Crash);
+    assert_eq!(store.sync(&one.id, demanding).await.unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(world.place.flushes.load(SeqCst), 0);
+    let synced = store.sync(&one.id, SyncOptions::default()).await.unwrap();
+    assert_eq!((synced.consistency, world.place.flushes.load(SeqCst)), (Consistency::PerFile, 1));
+}
+
+#[tokio::test]
+async fn an_unreadable_record_is_one_item_of_the_listing_and_never_a_free_volume() {
+    let world = World::new(PLAIN);
+    let store = world.open("here").await;
+    let v = world.volume(&store, VolumeSpec::default());
+    let shared = |name| by(name).with_access(Access::SharedOnNode);
+    let one = store.attach(&v, shared("1")).await.unwrap();
+    let two = store.attach(&v, shared("2")).await.unwrap();
+    let layout = store.engine.locate(&v).unwrap().layout;
+    fs::write(layout.attachment(&one.id), "{").unwrap();
+    fs::write(layout.attachments().join("foreign"), "x").unwrap();
+    let items: Vec<_> = store.attachments(AttachmentFilter::default().with_volume(v.clone())).collect().await;
+    let (good, bad): (Vec<_>, Vec<_>) = items.into_iter().partition(Result::is_ok);
+    assert_eq!((good.len(), good[0].as_ref().unwrap()), (1, two.record()));
+    assert!(bad.len() == 2 && bad.iter().all(|e| e.as_ref().unwrap_err().kind() == ErrorKind::Corrupt));
+    assert_eq!(store.attach(&v, by("3")).await.unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
 fn fs_namespace() -> u64 {
