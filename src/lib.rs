@@ -1,8 +1,16 @@
-//! Bind a named filesystem volume to whatever machine a program happens to run on.
+// The links that the README defines for readers of the file are defined here first, for rustdoc: the
+// first definition of a link counts (CommonMark, section 4.7).
+//! [architecture]: docs::architecture
+//! [semantics]: docs::semantics
+//! [errors]: docs::errors
+//! [new-backend]: docs::new_backend
+//! [decisions]: docs::decisions
+#![doc = include_str!("../README.md")]
+//! # The crate
 //!
 //! Five verbs are enough for an application: [`bind`], then [`sync`](Bound::sync),
 //! [`snapshot`](Bound::snapshot), [`restore`](Bound::restore) and [`detach`](Bound::detach) of what it gives.
-//! The rest is for orchestrators and operators: [`open`] gives the [`VolumeStore`].
+//! The rest is for orchestrators and operators: [`open()`] gives the [`VolumeStore`].
 //!
 //! | Scheme | Store | Feature |
 //! |---|---|---|
@@ -50,7 +58,7 @@ pub async fn open_with(url: &str, options: OpenOptions) -> Result<Arc<dyn Volume
 /// [`OpenMode::CreateIfMissing`].
 ///
 /// # Errors
-/// As [`open`], [`create`](VolumeStore::create) and [`attach`](VolumeStore::attach).
+/// As [`open()`], [`create`](VolumeStore::create) and [`attach`](VolumeStore::attach).
 pub async fn bind(url: &str) -> Result<Bound> {
     bind_with(url, OpenOptions::default(), BindOptions::default()).await
 }

@@ -54,6 +54,9 @@ pub mod decisions {
     #[doc = include_str!("../docs/decisions/0006-facade-match-not-registration.md")]
     pub mod facade_match_not_registration {}
 
-    #[doc = include_str!("../docs/decisions/0007-bind-does-not-make-a-store.md")]
+    #[doc = include_str!("../docs/decisions/0007-trees-held-by-their-intent.md")]
+    pub mod trees_held_by_their_intent {}
+
+    #[doc = include_str!("../docs/decisions/0008-bind-does-not-make-a-store.md")]
     pub mod bind_does_not_make_a_store {}
 }

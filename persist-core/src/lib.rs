@@ -29,11 +29,14 @@ pub mod lease;
 pub mod linux;
 pub mod name;
 pub mod needs;
+pub mod observe;
 pub mod open;
 pub mod progress;
 pub mod quiesce;
 pub mod snapshot;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod tree;
 pub mod volume;
 mod with;

@@ -84,8 +84,13 @@ impl Calls {
         if !self.closing.is_cancelled() {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Unavailable, "the store was closed").advise("open it again"))
+        Err(closed())
     }
+}
+
+/// The refusal of a store that was closed.
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Unavailable, "the store was closed").advise("open it again")
 }
 
 /// How far a stream's producer runs ahead: a few pages of a directory.

@@ -7,6 +7,7 @@ use super::{
     exclusion::{Exclusion, Hold},
     layout::{Layout, VolumeLayout},
     place::Place,
+    snapshots::Sources,
 };
 use crate::{
     capability::StoreInfo,
@@ -31,6 +32,7 @@ pub(crate) struct Engine {
     pub(crate) durable: Durable,
     pub(crate) calls: Calls,
     pub(crate) served: Served,
+    pub(crate) sources: Sources,
 }
 
 impl Engine {

@@ -2,7 +2,7 @@
 
 use super::{
     attachments::Served, calls::Calls, durable::Durable, engine::Engine, layout::Layout, marker::Marker,
-    marker::root, place::Place, store::DirectoryStore,
+    marker::root, place::Place, snapshots::Sources, store::DirectoryStore,
 };
 use crate::{
     capability::StoreInfo,
@@ -97,6 +97,7 @@ fn opened(
         durable,
         calls: Calls::default(),
         served: Served::default(),
+        sources: Sources::default(),
     };
     Ok(DirectoryStore { engine: Arc::new(engine) })
 }

@@ -7,6 +7,9 @@ pub(crate) mod read;
 pub(crate) mod record;
 mod replaced;
 mod restore;
+mod sources;
 mod take;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use sources::Sources;

@@ -157,6 +157,7 @@ impl VolumeStore for DirectoryStore {
     async fn close(&self) -> Result<()> {
         self.engine.calls.close().await;
         self.engine.served.release();
+        self.engine.sources.release();
         Ok(())
     }
 }

@@ -39,8 +39,6 @@ pub(crate) struct Restored {
     pub(crate) tree: Generation,
     /// The newest epoch then: a writer that came later has a higher one.
     pub(crate) epoch: Epoch,
-    /// The snapshot that keeps what was replaced.
-    pub(crate) replaced: Option<SnapshotName>,
 }
 
 /// A numbered record of a name.

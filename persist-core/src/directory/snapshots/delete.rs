@@ -74,3 +74,31 @@ fn is_last(
     };
     generation != live && !records.iter().any(other)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::{SystemEnvironment, Timestamp},
+        id::VolumeId,
+        snapshot::SnapshotRecord,
+    };
+
+    #[test]
+    fn a_tree_that_something_else_names_or_may_name_stays() {
+        let mint = || Generation::mint(&SystemEnvironment, &SystemEnvironment);
+        let (mine, live) = (mint(), mint());
+        let named = |name: &str, generation: &Generation| {
+            let volume = VolumeId::mint(&SystemEnvironment, &SystemEnvironment);
+            let (name, of) = (SnapshotName::new(name).unwrap(), VolumeName::new("v").unwrap());
+            let snapshot = SnapshotRecord::new(name, volume, of, Timestamp::from_millisecond(0));
+            Ok(StoredSnapshot { snapshot, generation: generation.clone() })
+        };
+        let name = SnapshotName::new("s").unwrap();
+        let own = || named("s", &mine);
+        assert!(is_last(&name, &mine, &live, &[own(), named("t", &mint())]));
+        assert!(!is_last(&name, &mine, &live, &[own(), named("t", &mine)]));
+        assert!(!is_last(&name, &mine, &live, &[own(), Err(Error::internal("unreadable"))]));
+        assert!(!is_last(&name, &mine, &mine, &[own()]));
+    }
+}

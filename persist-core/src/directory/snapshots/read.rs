@@ -9,12 +9,9 @@ use crate::{
     name::VolumeName,
     progress::{CallOptions, Meter},
     snapshot::SnapshotName,
-    tree::{DirectoryTree, Entry, TreePath, TreeSource, TreeTotals},
+    tree::TreeSource,
 };
-use async_trait::async_trait;
-use bytes::Bytes;
-use futures::stream::{BoxStream, StreamExt};
-use std::{ops::Range, path::Path, sync::Arc};
+use std::sync::Arc;
 
 /// A snapshot whose tree is being read, and stays until this is dropped.
 #[derive(Debug)]
@@ -33,8 +30,7 @@ impl Engine {
         let (engine, volume, name) = (Arc::clone(self), volume.clone(), snapshot.clone());
         let open = move |meter: &Meter| {
             let read = engine.snapshot_tree(&volume, &name, meter)?;
-            let files = DirectoryTree::open(&read.tree.path)?;
-            Ok(Arc::new(OpenSnapshot { files, read: Arc::new(read) }) as Arc<dyn TreeSource>)
+            engine.sources.open(read)
         };
         self.calls.run(&CallOptions::default(), open).await
     }
@@ -76,39 +72,4 @@ impl Engine {
 
 pub(super) fn no_such(name: &SnapshotName) -> Error {
     Error::not_found("no such snapshot").context("snapshot", name).advise("list the volume's snapshots")
-}
-
-/// The source that callers get. The tree stays while the source, or a stream of it, lives.
-#[derive(Debug)]
-struct OpenSnapshot {
-    files: DirectoryTree,
-    read: Arc<SnapshotTree>,
-}
-
-#[async_trait]
-impl TreeSource for OpenSnapshot {
-    fn entries(&self, after: Option<TreePath>) -> BoxStream<'static, Result<Entry>> {
-        let read = Arc::clone(&self.read);
-        let kept = move |entry| {
-            let _while_the_stream_lives = &read;
-            entry
-        };
-        self.files.entries(after).map(kept).boxed()
-    }
-
-    async fn entry(&self, path: &TreePath) -> Result<Option<Entry>> {
-        self.files.entry(path).await
-    }
-
-    async fn read(&self, path: &TreePath, range: Range<u64>) -> Result<Bytes> {
-        self.files.read(path, range).await
-    }
-
-    fn totals(&self) -> Option<TreeTotals> {
-        self.read.stored.snapshot.totals
-    }
-
-    fn directory(&self) -> Option<&Path> {
-        Some(&self.read.tree.path)
-    }
 }

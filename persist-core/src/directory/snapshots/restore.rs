@@ -61,16 +61,15 @@ impl Engine {
         let now = &located.stored;
         let source = self.read_snapshot(&located.layout, &now.volume.id, name, meter)?;
         let tree = &source.tree.generation;
-        if let Some(done) = now.restored.as_ref().filter(|r| r.holds(name, tree, now.volume.epoch)) {
-            let outcome = Outcome::Already;
-            return Ok(RestoreReport::new(now.volume.clone(), done.replaced.clone(), outcome));
+        if now.restored.as_ref().is_some_and(|done| done.holds(name, tree, now.volume.epoch)) {
+            return Ok(RestoreReport::new(now.volume.clone(), None, Outcome::Already));
         }
         self.check_unattached(&located.layout, meter)?;
         // A record that cannot be read names no tree that this restore could keep twice.
         let there: Vec<_> = record::all(&located.layout)?.into_iter().filter_map(Result::ok).collect();
         let plan = replaced::plan(replaced, name, &now.generation, located.number, &there)?;
         let (fresh, mut remarks) = self.cut_back(&located, &source, meter)?;
-        let next = next(now, name, &source, &fresh, plan.keep.clone());
+        let next = next(now, name, &source, &fresh);
         self.replace_live(&located, &next, &plan, fresh, meter)?;
         drop((source, alone));
         remarks.extend(self.settle(&located, plan.keep.is_some(), meter));
@@ -161,18 +160,12 @@ impl Engine {
     }
 }
 
-fn next(
-    now: &StoredVolume,
-    name: &SnapshotName,
-    source: &SnapshotTree,
-    fresh: &NewTree,
-    replaced: Option<SnapshotName>,
-) -> StoredVolume {
+fn next(now: &StoredVolume, name: &SnapshotName, source: &SnapshotTree, fresh: &NewTree) -> StoredVolume {
     let mut next = now.clone();
     next.generation = fresh.generation.clone();
     next.volume.restored_from = Some(name.clone());
     let (tree, epoch) = (source.tree.generation.clone(), now.volume.epoch);
-    next.restored = Some(Restored { snapshot: name.clone(), tree, epoch, replaced });
+    next.restored = Some(Restored { snapshot: name.clone(), tree, epoch });
     next
 }
 

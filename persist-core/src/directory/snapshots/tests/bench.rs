@@ -35,7 +35,7 @@ pub(super) struct Bench {
     pub(super) place: Arc<TestPlace>,
     pub(super) volume: VolumeName,
     pub(super) layout: VolumeLayout,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 pub(super) fn name(text: &str) -> SnapshotName {
@@ -50,16 +50,17 @@ impl Bench {
     pub(super) async fn with(capabilities: Capabilities, size_bytes: Option<u64>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let place = Arc::new(TestPlace { capabilities, ..TestPlace::default() });
-        let at =
-            StoreAt { root: directory.path().join("store"), kind: "test".into(), location: "test:".into() };
-        let options = OpenOptions::default().with_mode(OpenMode::CreateIfMissing);
-        let probed = Arc::clone(&place) as Arc<dyn Place>;
-        let store = DirectoryStore::open(at, options, |_| Ok(probed)).await.unwrap();
+        let store = opened(directory.path(), &place).await;
         let volume = VolumeName::new("v").unwrap();
         let layout = make_volume(&store, &volume, size_bytes);
-        let bench = Self { store, place, volume, layout, _directory: directory };
+        let bench = Self { store, place, volume, layout, directory };
         bench.write("one");
         bench
+    }
+
+    /// The same store, opened once more.
+    pub(super) async fn reopened(&self) -> DirectoryStore {
+        opened(self.directory.path(), &self.place).await
     }
 
     /// The live tree.
@@ -104,6 +105,13 @@ impl Bench {
     pub(super) fn trees(&self) -> usize {
         fs::read_dir(self.layout.data()).unwrap().count()
     }
+}
+
+async fn opened(directory: &Path, place: &Arc<TestPlace>) -> DirectoryStore {
+    let at = StoreAt { root: directory.join("store"), kind: "test".into(), location: "test:".into() };
+    let options = OpenOptions::default().with_mode(OpenMode::CreateIfMissing);
+    let probed = Arc::clone(place) as Arc<dyn Place>;
+    DirectoryStore::open(at, options, |_| Ok(probed)).await.unwrap()
 }
 
 fn make_volume(store: &DirectoryStore, name: &VolumeName, size_bytes: Option<u64>) -> VolumeLayout {

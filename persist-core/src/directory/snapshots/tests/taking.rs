@@ -224,6 +224,27 @@ async fn a_snapshot_that_is_read_is_not_removed_under_the_reader() {
 }
 
 #[tokio::test]
+async fn a_closed_store_lets_go_of_what_was_read() {
+    let bench = Bench::new().await;
+    bench.snapshot("s").await.unwrap();
+    let source = bench.store.open_snapshot(&bench.volume, &name("s")).await.unwrap();
+    let mut entries = source.entries(None);
+    let other = bench.reopened().await;
+    let delete = || async {
+        let (volume, s) = (bench.volume.clone(), name("s"));
+        other.delete_snapshot(&volume, &s, DeleteSnapshotOptions::default()).await
+    };
+    assert_eq!(delete().await.unwrap_err().kind(), ErrorKind::InUse);
+    bench.store.close().await.unwrap();
+    assert_eq!(delete().await.unwrap(), Outcome::Done);
+    let late = source.entry(&crate::tree::TreePath::root()).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Unavailable);
+    let ended = futures::StreamExt::next(&mut entries).await.unwrap().unwrap_err();
+    assert_eq!(ended.kind(), ErrorKind::Unavailable);
+    assert!(futures::StreamExt::next(&mut entries).await.is_none());
+}
+
+#[tokio::test]
 async fn a_deletion_is_done_once_the_name_has_gone() {
     let bench = Bench::new().await;
     bench.snapshot("s").await.unwrap();
