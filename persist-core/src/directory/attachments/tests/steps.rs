@@ -36,11 +36,14 @@ async fn durable_steps_are_counted() {
     assert_eq!(counted(by("w")).await, (4, 1, 1), "clearing up after the dead costs nothing more");
 }
 
+/// How a holder attaches in a world.
+type Wish = fn(&World) -> AttachOptions;
+
 /// Kills an attach at every step that the place sees, and then a detach: what is left is attached under a
 /// record that is listed, or nothing; a repeat succeeds, and nothing is left in the end.
 #[tokio::test]
 async fn a_kill_at_any_step_is_repaired_by_a_repeat() {
-    let kinds: [(Capabilities, fn(&World) -> AttachOptions); 4] = [
+    let kinds: [(Capabilities, Wish); 4] = [
         (MOUNTING, |world| by("a").with_target(world.outside("target"))),
         (PLAIN, |world| by("a").with_target(world.outside("link")).with_target_kind(TargetKind::Symlink)),
         (PLAIN, |_| by("a").with_access(Access::ReadOnly).with_snapshot(SnapshotName::new("s").unwrap())),
@@ -59,7 +62,7 @@ async fn a_kill_at_any_step_is_repaired_by_a_repeat() {
 }
 
 /// Whether a step of this number was there to be killed at.
-async fn killed_at(step: i64, capabilities: Capabilities, options: fn(&World) -> AttachOptions) -> bool {
+async fn killed_at(step: i64, capabilities: Capabilities, options: Wish) -> bool {
     let world = World::new(capabilities);
     let first = world.open("here").await;
     let v = world.volume(&first, VolumeSpec::default());
