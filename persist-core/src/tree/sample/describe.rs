@@ -172,6 +172,8 @@ fn attributes(fd: &OwnedFd) -> String {
     let mut list = vec![0; 1 << 16];
     let Ok(length) = listxattr(&*path, &mut list[..]) else { return String::new() };
     let mut names: Vec<&[u8]> = list[..length].split(|byte| *byte == 0).filter(|n| !n.is_empty()).collect();
+    // XFS shows root its own form of the ACLs beside the ACLs.
+    names.retain(|name| !name.starts_with(b"trusted.SGI_ACL_"));
     names.sort_unstable();
     let mut value = vec![0; 1 << 16];
     let mut shown = String::new();
