@@ -43,7 +43,8 @@ pub trait Place: Debug + Send + Sync + 'static {
     fn seal(&self, at: &Path) -> Result<()>;
 
     /// Makes `to`, which does not exist, a copy of the foreign directory `from`, every attribute kept or
-    /// reported. With [`Import::Move`](crate::volume::Import::Move) the content leaves `from`.
+    /// reported. With [`Import::Move`](crate::volume::Import::Move) `from` becomes `to` by one rename(2): a
+    /// kill at any point leaves one of the two whole, and recovery rests on that.
     ///
     /// # Errors
     /// As [`cut`](Self::cut); a move across filesystems is `Unsupported` before anything moves.

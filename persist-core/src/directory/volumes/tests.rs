@@ -110,7 +110,7 @@ async fn a_create_that_fails_leaves_nothing_and_a_missing_source_is_never_an_emp
     let error = fixture.store.create(&name("a"), CreateOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Exhausted);
     let left: Vec<_> = fixture.everything().into_iter().filter(|path| !before.contains(path)).collect();
-    assert_eq!(left, [PathBuf::new(); 0]);
+    assert_eq!(left, Vec::<PathBuf>::new());
     assert_eq!(fixture.store.get(&name("a")).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
