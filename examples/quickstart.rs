@@ -79,9 +79,11 @@ fn parse(args: Vec<OsString>) -> Option<Job> {
 }
 
 async fn tour(job: Job) -> Outcome {
+    // A temporary store is removed again if something fails, and so leaves nothing behind.
+    let temporary = tempfile::Builder::new().prefix("persist-quickstart-").tempdir()?;
     let directory = match &job.store {
         Some(path) => std::path::absolute(path)?,
-        None => tempfile::Builder::new().prefix("persist-quickstart-").tempdir()?.keep(),
+        None => temporary.path().to_owned(),
     };
     let url = StoreUrl::local(&directory)?.to_string();
     println!("1. A store: {url}");
@@ -97,7 +99,16 @@ async fn tour(job: Job) -> Outcome {
 
     println!("\n4. Snapshot, accident, restore, clone");
     let copy = accident(&store, &volume).await?;
-    finish(&store, &[volume, copy], &directory, &job).await
+    if job.tree.is_some() && job.store.is_none() {
+        return remove(&store, &[volume, copy]).await;
+    }
+    store.close().await?;
+    if job.store.is_none() {
+        let _kept = temporary.keep();
+    }
+    println!("\nLook at it:  cargo run --example inspect -- '{url}'");
+    println!("Remove it:   rm -r '{}'", directory.display());
+    Ok(())
 }
 
 async fn open(url: &str, mode: OpenMode) -> Outcome<Store> {
@@ -133,7 +144,7 @@ async fn create(store: &Store, volume: &VolumeName, tree: Option<&Path>) -> Outc
     };
     let started = Instant::now();
     let options = CreateOptions::default().with_source(source).with_progress(show_progress);
-    let report = store.create(volume, options).await?;
+    let report = shown(store.create(volume, options)).await?;
     match (tree, report.imported) {
         (Some(path), Some(totals)) => println!("   imported {}: {}", path.display(), took(totals, started)),
         _ => println!("   {:?}, id {}", report.outcome, report.volume.id),
@@ -227,7 +238,7 @@ async fn accident(store: &Store, volume: &VolumeName) -> Outcome<VolumeName> {
     let good = SnapshotName::new("good")?;
     let started = Instant::now();
     let options = SnapshotOptions::default().with_progress(show_progress);
-    let taken = store.snapshot(volume, &good, options).await?;
+    let taken = shown(store.snapshot(volume, &good, options)).await?;
     println!("   snapshot `{good}`, {:?}, in {:.2?}", taken.record.consistency, started.elapsed());
 
     let bound = store.bind(volume, BindOptions::default()).await?;
@@ -235,11 +246,14 @@ async fn accident(store: &Store, volume: &VolumeName) -> Outcome<VolumeName> {
     let root = bound.path().to_owned();
     let lost = tokio::task::spawn_blocking(move || remove_content(&root)).await??;
     bound.detach().await?;
-    println!("   accident: rm -rf of all {lost} entries at its top, in {:.2?}", started.elapsed());
+    println!(
+        "   accident: rm -rf of everything in the volume ({lost} entries at its top) in {:.2?}",
+        started.elapsed()
+    );
 
     let started = Instant::now();
     let options = RestoreOptions::default().with_progress(show_progress);
-    let restored = store.restore(volume, &good, options).await?;
+    let restored = shown(store.restore(volume, &good, options)).await?;
     let kept = restored.replaced.map_or(String::new(), |name| format!("; what it replaced is `{name}`"));
     println!("   restored `{good}` in {:.2?}{kept}", started.elapsed());
 
@@ -247,7 +261,7 @@ async fn accident(store: &Store, volume: &VolumeName) -> Outcome<VolumeName> {
     let started = Instant::now();
     let source = Source::Snapshot { volume: volume.clone(), snapshot: good.clone() };
     let options = CreateOptions::default().with_source(source).with_progress(show_progress);
-    store.create(&copy, options).await?;
+    shown(store.create(&copy, options)).await?;
     println!("   clone: a second volume, `{copy}`, from the snapshot in {:.2?}", started.elapsed());
     compare(store, volume, &good, &copy).await?;
     for name in [volume, &copy] {
@@ -286,21 +300,14 @@ fn remove_content(root: &Path) -> std::io::Result<usize> {
     Ok(removed)
 }
 
-/// Small volumes stay to be looked at; an imported tree is removed from the temporary directory again.
-async fn finish(store: &Store, volumes: &[VolumeName], directory: &Path, job: &Job) -> Outcome {
-    let url = store.info().location.clone();
-    if job.tree.is_none() || job.store.is_some() {
-        store.close().await?;
-        println!("\nLook at it:  cargo run --example inspect -- '{url}'");
-        println!("Remove it:   rm -r '{}'", directory.display());
-        return Ok(());
-    }
+/// Small volumes stay to be looked at; an imported tree does not stay in the temporary directory.
+async fn remove(store: &Store, volumes: &[VolumeName]) -> Outcome {
+    println!("\n5. Removing both volumes and what they were restored from");
     let options = DeleteOptions::default().with_snapshots(SnapshotsAlong::Delete).with_trash(Trash::Bypass);
     for volume in volumes {
-        store.delete(volume, options.clone().with_progress(show_progress)).await?;
+        shown(store.delete(volume, options.clone().with_progress(show_progress))).await?;
     }
     store.close().await?;
-    fs::remove_dir_all(directory)?;
     println!("   The store was temporary and is removed. Keep one with --store DIR.");
     Ok(())
 }
@@ -310,12 +317,15 @@ fn took(totals: TreeTotals, started: Instant) -> String {
     format!("{} entries, {megabytes} MB in {:.2?}", totals.files, started.elapsed())
 }
 
-/// One line that is written over, on a terminal only.
+/// Waits for a call that shows its progress, and erases what that left on the line.
+async fn shown<T>(call: impl Future<Output = persist::Result<T>>) -> persist::Result<T> {
+    let done = call.await;
+    write_over("");
+    done
+}
+
+/// One line that is written over.
 fn show_progress(progress: &Progress) {
-    let mut out = std::io::stdout();
-    if !out.is_terminal() {
-        return;
-    }
     let of = |total: Option<u64>| total.map_or(String::new(), |total| format!(" of {total}"));
     let stalled = progress.stalled.map_or(String::new(), |idle| format!(", stalled for {idle:.0?}"));
     let rate = match progress.phase {
@@ -329,6 +339,14 @@ fn show_progress(progress: &Progress) {
         of(progress.total_files),
         progress.bytes / 1_000_000
     );
-    // Control sequence: erase the line, and leave the cursor at its start for what comes next.
-    let _ = write!(out, "\r\x1b[K   {line}\r").and_then(|()| out.flush());
+    write_over(&format!("   {line}"));
+}
+
+/// Replaces the line that the cursor is on; on a terminal only.
+fn write_over(line: &str) {
+    let mut out = std::io::stdout();
+    if out.is_terminal() {
+        // Control sequence: erase the line. The cursor goes back to its start for what comes next.
+        let _ = write!(out, "\r\x1b[K{line}\r").and_then(|()| out.flush());
+    }
 }

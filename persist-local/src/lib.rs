@@ -69,7 +69,8 @@ pub async fn open_local(url: &StoreUrl, options: OpenOptions) -> Result<LocalSto
     let at = StoreAt { root, kind: SCHEME.into(), location: url.to_string() };
     refuse_foreign(at.root.clone()).await.map_err(|error| error.during("open", url))?;
     let mode = options.mode;
-    DirectoryStore::open(at, options, move |root| probe::probe(root, mode)).await
+    let opened = DirectoryStore::open(at, options, move |root| probe::probe(root, mode)).await;
+    opened.map_err(|error| error.during("open", url))
 }
 
 /// Refuses a path on a file server before it is touched: a dead one would not answer.

@@ -169,8 +169,9 @@ impl fmt::Display for Loss {
 }
 
 fn sentence(loss: Loss, lost: &Lost) -> String {
-    let examples: Vec<String> =
-        lost.examples.iter().map(|path| super::beneath::cut(&path.to_string())).collect();
+    // A remark is one line for people: what a hostile name holds must not steer their terminal.
+    let shown = |path: &TreePath| super::beneath::cut(&path.to_string()).escape_debug().to_string();
+    let examples: Vec<String> = lost.examples.iter().map(shown).collect();
     let places =
         if examples.is_empty() { String::new() } else { format!(", such as {}", examples.join(", ")) };
     format!("{loss} for {} entries ({}){places}", lost.count, lost.reason)
@@ -192,6 +193,15 @@ mod tests {
             losses.remarks(),
             ["owner not kept for 1000000 entries (not permitted), such as f0, f1, f2"]
         );
+    }
+
+    #[test]
+    fn a_hostile_name_cannot_break_a_remark() {
+        let mut losses = Losses::default();
+        losses.add(Loss::Owner, || TreePath::new(&b"a\nb\x1b[2J"[..]).unwrap(), "not permitted");
+        let [remark] = &losses.remarks()[..] else { panic!("one remark") };
+        assert!(remark.ends_with(r"such as a\nb\u{1b}[2J"), "{remark}");
+        assert!(!remark.contains(char::is_control), "{remark}");
     }
 
     #[test]
