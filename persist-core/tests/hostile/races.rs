@@ -6,8 +6,8 @@ use persist_core::{
     Error, ErrorKind,
     progress::Meter,
     tree::{
-        ApplyOptions, Aspects, DirectoryTree, Entry, OnLoss, TreeSource, Unreadable, apply,
-        compare_directories,
+        ApplyOptions, Aspects, CopyOptions, DirectoryTree, Entry, OnLoss, Root, TreeSource, Unreadable,
+        apply, compare_directories, copy,
     },
 };
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -145,4 +145,25 @@ async fn a_comparison_under_exchange_sees_the_link_or_the_directory_and_nothing_
         }
         ground.check("exchanged under a comparison");
     }
+}
+
+#[test]
+fn a_source_or_target_that_is_exchanged_under_a_copy_leads_nowhere() {
+    let ground = Ground::new();
+    plant(&ground.source());
+    let mut exchanged = 0;
+    for run in 0..2 * RUNS {
+        let target = ground.empty_target();
+        let exchanger = match run % 2 {
+            0 => Exchanger::start(&ground.source(), &ground.outside()),
+            _ => Exchanger::start(&target, &ground.outside()),
+        };
+        let roots = [ground.source(), target].map(|path| Root::open(&path).unwrap());
+        let options = CopyOptions::default().with_unreadable(Unreadable::Report);
+        let copied = copy(&roots[0], &roots[1], &options, &Meter::default());
+        exchanged += exchanger.stop();
+        assert!(copied.as_ref().err().is_none_or(is_honest), "{copied:?}");
+        ground.check("exchanged under a copy");
+    }
+    assert!(exchanged > RUNS, "only {exchanged} exchanges");
 }
