@@ -33,11 +33,16 @@ pub(super) async fn a_fenced_writer_stays_fenced_and_disturbs_nobody(bench: Benc
         refused(ErrorKind::Fenced, store.sync(&old.id, Default::default()).await);
         refused(ErrorKind::Fenced, store.adopt(old.record(), Default::default()).await.map(drop));
         refused(ErrorKind::InUse, store.attach(&volume("v"), holder("old")).await);
-        // Nothing is left to release; whether that is worth an error, the new holder does not care.
+    }
+    // Nothing is left to release; whether that is worth an error, the new holder does not care.
+    for _ in 0..10 {
         if let Err(error) = store.detach(&old.id, Default::default()).await {
             assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
         }
+        let error = store.sync(&old.id, Default::default()).await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Fenced | ErrorKind::NotFound), "{error}");
     }
+    assert!(matches!(old.lease(), LeaseState::Fenced { .. }), "{:?}", old.lease());
     assert_eq!(attachments(&other).await, [new.record().clone()]);
     assert_eq!(new.lease(), LeaseState::Held);
     other.sync(&new.id, Default::default()).await.unwrap();

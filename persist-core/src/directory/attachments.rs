@@ -110,9 +110,10 @@ fn rest_of(call: &CallOptions, begun: Instant) -> Result<CallOptions> {
 
 /// For how long the holder is still waited for.
 fn wait_left(options: &AttachOptions, begun: Instant) -> Option<Duration> {
-    let wait = options.wait?;
-    let wait = options.call.deadline.map_or(wait, |deadline| deadline.min(wait));
-    wait.checked_sub(begun.elapsed()).filter(|left| !left.is_zero())
+    let left = options.wait?.checked_sub(begun.elapsed()).filter(|left| !left.is_zero())?;
+    // A wait that the deadline cuts short ends as a call past its deadline, with the next look.
+    let deadline = options.call.deadline.map(|deadline| deadline.saturating_sub(begun.elapsed()));
+    Some(deadline.map_or(left, |deadline| deadline.min(left)))
 }
 
 async fn closed(engine: &Engine) {

@@ -88,6 +88,12 @@ impl Calls {
     }
 }
 
+/// The refusal of a call whose deadline has passed before a step of it began.
+fn out_of_time() -> Error {
+    Error::new(ErrorKind::Unavailable, "past its deadline")
+        .advise("repeat the call; give it a longer deadline if it ran out of time")
+}
+
 /// The refusal of a store that was closed.
 pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Unavailable, "the store was closed").advise("open it again")
@@ -126,11 +132,15 @@ impl Call {
         &self,
         work: impl FnOnce(&Meter) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        let mut left = self.options.clone();
+        left.deadline = left.deadline.map(|deadline| deadline.saturating_sub(self.begun.elapsed()));
+        // A step that is quicker than the timer would not see that its time is over.
+        if left.deadline.is_some_and(|left| left.is_zero()) {
+            return Err(out_of_time());
+        }
         let stop = StopOnDrop(Meter::default());
         let meter = stop.0.clone();
         let mut task = self.tracker.spawn_blocking(move || work(&meter));
-        let mut left = self.options.clone();
-        left.deadline = left.deadline.map(|deadline| deadline.saturating_sub(self.begun.elapsed()));
         let result = watch(&mut task, &left, &stop.0).await;
         result.unwrap_or_else(|e| Err(Error::internal("a thread of the store panicked").with_source(e)))
     }

@@ -11,10 +11,10 @@ use crate::{
         process::{Life, boot_is_over, life},
     },
     progress::Meter,
-    tree::{CloneMode, CopyOptions, Trust, copy_tree},
+    tree::{CloneMode, CopyOptions, RemoveOptions, Trust, copy_tree, remove_tree},
     volume::Import,
 };
-use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, io, path::Path};
 
 /// What every filesystem can do, and nothing else: cuts are copies, nothing is mounted, no size holds.
 ///
@@ -88,16 +88,8 @@ impl Place for PlainPlace {
         Ok(Cut::default())
     }
 
-    fn remove_tree(&self, at: &Path, _: &Meter) -> Result<()> {
-        let denied = |e: &io::Error| e.kind() == io::ErrorKind::PermissionDenied;
-        let removed = match fs::remove_dir_all(at) {
-            Err(e) if denied(&e) => open_up(at).and_then(|()| fs::remove_dir_all(at)),
-            removed => removed,
-        };
-        match removed {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("remove", at, &e)),
-            _ => Ok(()),
-        }
+    fn remove_tree(&self, at: &Path, meter: &Meter) -> Result<()> {
+        remove_tree(at, &RemoveOptions::default(), meter).map(drop)
     }
 
     fn flush(&self, _: &Path) -> Result<()> {
@@ -147,18 +139,6 @@ fn copied(from: &Path, to: &Path, meter: &Meter) -> Result<Cut> {
     let report = copy_tree(from, to, &options, meter)?;
     let remarks = report.losses.remarks();
     Ok(Cut { consistency: Consistency::PerFile, totals: Some(report.totals), remarks })
-}
-
-/// Lets the owner into every directory below `at`.
-fn open_up(at: &Path) -> io::Result<()> {
-    fs::set_permissions(at, fs::Permissions::from_mode(0o700))?;
-    for child in fs::read_dir(at)? {
-        let child = child?;
-        if child.file_type()?.is_dir() {
-            open_up(&child.path())?;
-        }
-    }
-    Ok(())
 }
 
 fn failed(what: &'static str, at: &Path, error: &io::Error) -> Error {

@@ -50,7 +50,7 @@ pub enum CloneMode {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CopyReport {
-    /// Entries and bytes of content, the root included, a file with several names once.
+    /// Entries, the root and every name of a file included; bytes of content, a file with several names once.
     pub totals: TreeTotals,
     /// Files that share their bytes with their origin.
     pub cloned: u64,

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     attachment::{AttachReport, AttachmentId, BusyFiles, DetachOptions, DetachReport},
     directory::{engine::Engine, layout::VolumeLayout, place::Verdict},
-    error::{Error, HolderSeen, Result},
+    error::{Error, ErrorKind, HolderSeen, Result},
     lease::{LeaseState, Vouch},
     name::VolumeName,
     progress::{Meter, Phase},
@@ -17,7 +17,10 @@ use crate::{
     snapshot::Outcome,
     volume::{DeleteOptions, Lifetime, Trash},
 };
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Instant,
+};
 
 /// What is going to be detached, and by which right.
 #[derive(Debug, Clone)]
@@ -33,6 +36,15 @@ struct Left {
     report: DetachReport,
     /// The volume that ends with this attachment.
     ends: Option<VolumeName>,
+}
+
+impl Leaving {
+    /// Tells whoever looks at the session meanwhile that its record goes by our own hand.
+    fn mark(&self, leaving: bool) {
+        if let Self::Ours(session) = self {
+            session.leaving.store(leaving, SeqCst);
+        }
+    }
 }
 
 impl Engine {
@@ -156,7 +168,11 @@ impl Engine {
         if record.sync == SyncPolicy::Manual || !record.access.writes() {
             return Ok(None);
         }
-        self.sync_session(call, session, cuts.quiesce, cuts.consistency).await.map(Some)
+        match self.sync_session(call, session, cuts.quiesce, cuts.consistency).await {
+            // Another detach of ours was faster: what is left to do finds nothing.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            synced => synced.map(Some),
+        }
     }
 
     fn finish_detach(
@@ -177,7 +193,9 @@ impl Engine {
         };
         let mut report = DetachReport::new(Outcome::Done);
         report.left = self.lower_for(leaving, &stored, busy, meter)?;
-        self.durable.remove(&layout.attachment(id))?;
+        leaving.mark(true);
+        let removed = self.durable.remove(&layout.attachment(id));
+        removed.inspect_err(|_| leaving.mark(false))?;
         // From here on it is detached: what fails now is left to prune.
         let cleared = forget(layout, id).and_then(|()| self.clear_views(layout, id, meter));
         report.left.extend(cleared.err().map(|e| format!("left to prune: {e}")));

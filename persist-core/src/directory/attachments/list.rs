@@ -8,7 +8,7 @@ use crate::{
         engine::Engine,
         layout::VolumeLayout,
     },
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     id::VolumeId,
     linux::cause::cause,
 };
@@ -36,6 +36,8 @@ impl Engine {
         if let Some(name) = &filter.volume {
             return match self.locate(name) {
                 Ok(located) => give_all(&located.layout, filter, out),
+                // A filter that nothing passes is no error; the volume may have been deleted since.
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
                 Err(error) => out.give(Err(error)),
             };
         }

@@ -20,7 +20,7 @@ use std::{
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Instant,
 };
 use tokio::sync::Notify;
@@ -40,6 +40,8 @@ pub(super) struct Session {
     pub(super) id: AttachmentId,
     pub(super) layout: VolumeLayout,
     pub(super) signal: LeaseSignal,
+    /// A detach of ours removes the record just now: it may be gone, and nobody has taken the volume.
+    pub(super) leaving: AtomicBool,
     /// Held for as long as the session lives.
     _held: Exclusion,
     state: Mutex<State>,
@@ -104,7 +106,8 @@ impl Served {
 impl Session {
     pub(super) fn new(layout: VolumeLayout, held: Exclusion, state: State) -> Self {
         let id = state.stored.record.id.clone();
-        Self { id, layout, signal: LeaseSignal::held(), _held: held, state: Mutex::new(state) }
+        let (signal, leaving) = (LeaseSignal::held(), AtomicBool::new(false));
+        Self { id, layout, signal, leaving, _held: held, state: Mutex::new(state) }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

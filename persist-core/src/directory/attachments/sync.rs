@@ -18,7 +18,10 @@ use crate::{
     progress::Phase,
     quiesce::{Quiesce, SyncOptions, SyncReport},
 };
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Instant,
+};
 
 impl Engine {
     pub(crate) async fn sync(
@@ -109,6 +112,9 @@ impl Engine {
         }
         // Detached by another call of ours since the first look: that is no loss.
         session.signal.watch().check(mine)?;
+        if session.leaving.load(SeqCst) {
+            return Err(Error::not_found("the attachment is being detached"));
+        }
         let by = match self.newest_epoch(&session.layout) {
             Ok(newest) => newest.max(mine),
             Err(_) => mine,

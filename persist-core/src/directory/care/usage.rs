@@ -43,7 +43,9 @@ fn of_store(engine: &Engine, usage: &mut Usage, meter: &Meter) -> Result<()> {
             Err(e) => Err(e),
         }
     })?;
-    reclaimable(&engine.layout.removed(), usage, meter)
+    // What is being removed, not the directory that it is in.
+    let removed = engine.layout.removed();
+    names(&removed)?.iter().try_for_each(|name| reclaimable(&removed.join(name), usage, meter))
 }
 
 fn of_volume(engine: &Engine, found: &Located, usage: &mut Usage, meter: &Meter) -> Result<()> {

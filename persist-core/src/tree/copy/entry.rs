@@ -180,6 +180,7 @@ impl Copier<'_> {
         match linked {
             Ok(()) => {
                 worker.report.linked += 1;
+                worker.report.totals.files += 1;
                 self.meter.add(1, 0);
                 Ok(())
             }
