@@ -1,10 +1,9 @@
 //! Holding the writers of a volume around a cut, and letting them go on whatever happens.
 
-use super::calls::{Call, Calls};
+use super::calls::Call;
 use crate::{
     capability::{Capabilities, Consistency},
     error::{Error, Result},
-    progress::CallOptions,
     quiesce::{HookRun, Quiesce},
 };
 use futures::FutureExt;
@@ -67,24 +66,12 @@ impl<T> Held<T> {
 /// Does `work` while `hook` holds the writers. Without a hook, only does `work`.
 ///
 /// The writers are thawed when `work` ends, fails or panics, when the hook's deadline passes, and when the
-/// caller drops the future: the task that holds them belongs to `calls`.
+/// caller drops the future: the task that holds them belongs to the store, and `close` joins it. Once the
+/// hook has failed and the rest is less than `demand`, `work` is not begun, or is dropped.
 ///
 /// # Errors
-/// Those of `work`. A hook that fails is in [`Held::run`].
-pub(crate) async fn hold<T: Send + 'static>(
-    calls: &Calls,
-    hook: Option<Arc<dyn Quiesce>>,
-    work: impl Future<Output = Result<T>> + Send + 'static,
-) -> Result<Held<T>> {
-    let demand = Demand { least: Consistency::PerFile, own: Consistency::PerFile };
-    hold_to(&calls.begin(&CallOptions::default())?, hook, demand, work).await
-}
-
-/// As [`hold`], for a caller who demands something of the cut: once the hook has failed and the rest is
-/// less than that, `work` is not begun, or is dropped.
-///
-/// # Errors
-/// As [`hold`]; `Unsupported` for a demand that is not met any more.
+/// Those of `work`; `Unsupported` for a demand that is not met any more. A hook that fails is otherwise in
+/// [`Held::run`].
 pub(crate) async fn hold_to<T: Send + 'static>(
     call: &Call,
     hook: Option<Arc<dyn Quiesce>>,
@@ -178,7 +165,7 @@ fn note(failure: &mut Option<String>, thawed: Result<(), String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::{directory::calls::Calls, error::ErrorKind, progress::CallOptions};
     use async_trait::async_trait;
     use std::{sync::Mutex, time::Duration};
 
@@ -211,6 +198,15 @@ mod tests {
             self.seen.lock().unwrap().push("thaw");
             Ok(())
         }
+    }
+
+    async fn hold<T: Send + 'static>(
+        calls: &Calls,
+        hook: Option<Arc<dyn Quiesce>>,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<Held<T>> {
+        let demand = Demand { least: Consistency::PerFile, own: Consistency::PerFile };
+        hold_to(&calls.begin(&CallOptions::default())?, hook, demand, work).await
     }
 
     impl Hook {
