@@ -2,6 +2,7 @@
 // first definition of a link counts (CommonMark, section 4.7).
 //! [architecture]: docs::architecture
 //! [semantics]: docs::semantics
+//! [fidelity]: docs::fidelity
 //! [errors]: docs::errors
 //! [new-backend]: docs::new_backend
 //! [decisions]: docs::decisions

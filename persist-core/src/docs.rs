@@ -34,6 +34,10 @@ pub mod new_backend {}
 #[doc = include_str!("../docs/semantics.md")]
 pub mod semantics {}
 
+/// What of a tree is kept on which filesystem, attribute by attribute; generated.
+#[doc = include_str!("../docs/fidelity.md")]
+pub mod fidelity {}
+
 /// What was decided, and what was rejected.
 pub mod decisions {
     #[doc = include_str!("../docs/decisions/0001-numbered-records-by-link.md")]

@@ -118,7 +118,7 @@ impl CopyOptions {
 ///
 /// # Errors
 /// [`Conflict`](crate::ErrorKind::Conflict) if `target` is not empty; else as
-/// [`cause`](crate::linux::cause::cause) maps what the kernel says, errors at close included; once `meter`
+/// [`cause`] maps what the kernel says, errors at close included; once `meter`
 /// is stopped, its error. What is in `target` then is garbage.
 pub fn copy(source: &Root, target: &Root, options: &CopyOptions, meter: &Meter) -> Result<CopyReport> {
     copier::run(source, target, options, meter)
