@@ -76,10 +76,12 @@ fn refused(error: &persist_core::Error) -> ExitCode {
 }
 
 fn say(line: &str) {
-    // One write a line: what was said before a kill arrives whole.
-    let mut out = std::io::stdout().lock();
-    out.write_all(format!("{line}\n").as_bytes()).unwrap();
-    out.flush().unwrap();
+    // One write a line: what was said before a kill arrives whole. A fault that was meant for the store may
+    // hit this write instead: once.
+    let line = format!("{line}\n");
+    let out = std::io::stdout();
+    let told = rustix::io::write(&out, line.as_bytes()).or_else(|_| rustix::io::write(&out, line.as_bytes()));
+    assert_eq!(told, Ok(line.len()));
 }
 
 fn said(line: &str) -> Option<Said> {
