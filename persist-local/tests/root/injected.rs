@@ -9,9 +9,11 @@ use super::{
     said, scene,
 };
 use libtest_mimic::Failed;
+use rustix::process::Signal;
 use std::{
     fs,
     io::Read as _,
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
 };
 
@@ -124,9 +126,9 @@ impl Run<'_> {
         let last = child::listen(&mut child).last();
         let mut complaint = String::new();
         child.stderr.take().ok_or("no stderr")?.read_to_string(&mut complaint)?;
-        child.wait()?;
-        let traced = fs::read_to_string(&trace)?;
-        let met = traced.contains("(INJECTED)") || traced.contains("killed by SIGKILL");
+        // strace ends as the traced process did.
+        let killed = child.wait()?.signal() == Some(Signal::KILL.as_raw());
+        let met = killed || fs::read_to_string(&trace)?.contains("(INJECTED)");
         self.judge(ops, last, &complaint)?;
         fs::remove_file(&trace)?;
         Ok(met)
