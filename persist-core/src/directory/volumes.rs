@@ -13,7 +13,7 @@ mod tests;
 mod update;
 
 pub(super) use build::dress;
-pub(super) use delete::{check_free, names};
+pub(super) use delete::{check_free, end, names};
 pub(super) use list::each_name;
 pub(super) use root::Attributes;
 

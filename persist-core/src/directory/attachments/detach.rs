@@ -4,18 +4,19 @@ use super::{
     decide::moved_on,
     served::{Cuts, Serving, Session, State, forget, serve, served_by_another},
     shown::own_path,
-    stored::{StoredAttachment, attachment_ids, read},
+    stored::{StoredAttachment, attachment_ids},
 };
 use crate::{
     attachment::{AttachReport, AttachmentId, BusyFiles, DetachOptions, DetachReport},
-    directory::{engine::Engine, layout::VolumeLayout, place::Verdict},
+    directory::{engine::Engine, layout::VolumeLayout, place::Verdict, volumes},
     error::{Error, ErrorKind, HolderSeen, Result},
+    id::{Epoch, VolumeId},
     lease::{LeaseState, Vouch},
     name::VolumeName,
-    progress::{Meter, Phase},
+    progress::{CallOptions, Meter, Phase},
     quiesce::{SyncPolicy, SyncReport},
     snapshot::Outcome,
-    volume::{DeleteOptions, Lifetime, Trash},
+    volume::Lifetime,
 };
 use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
@@ -24,18 +25,19 @@ use std::{
 
 /// What is going to be detached, and by which right.
 #[derive(Debug, Clone)]
-enum Leaving {
+pub(super) enum Leaving {
     /// We serve it.
     Ours(Arc<Session>),
-    /// Its holder is proven dead or vouched for, and nobody here serves it.
-    Dead(VolumeLayout),
+    /// Its holder, under this epoch, is proven dead or vouched for, and nobody here serves it.
+    Dead(VolumeLayout, Epoch),
 }
 
 /// What the last step of a detach found.
-struct Left {
+#[derive(Debug)]
+pub(super) struct Left {
     report: DetachReport,
     /// The volume that ends with this attachment.
-    ends: Option<VolumeName>,
+    ends: Option<(VolumeName, VolumeId)>,
 }
 
 impl Leaving {
@@ -63,20 +65,20 @@ impl Engine {
         let Some(leaving) = call.run(begin).await? else { return Ok(DetachReport::new(Outcome::Already)) };
         let synced = match &leaving {
             Leaving::Ours(session) => self.sync_at_the_end(&call, session).await?,
-            Leaving::Dead(_) => None,
+            Leaving::Dead(..) => None,
         };
         let (engine, id, busy) = (Arc::clone(self), attachment.clone(), options.busy);
         let finish = move |meter: &Meter| engine.finish_detach(&id, &leaving, busy, meter);
         let Left { mut report, ends } = call.run(finish).await?;
         report.synced = synced;
-        if let Some(volume) = ends {
-            self.end_volume(&volume, &mut report).await;
+        if let Some((volume, id)) = ends {
+            self.end_volume(volume, id, &mut report).await;
         }
         Ok(report)
     }
 
     /// Finds out whether the attachment may be ended by us; `None` if it is not there.
-    fn begin_detach(
+    pub(super) fn begin_detach(
         &self,
         id: &AttachmentId,
         vouch: Option<&Vouch>,
@@ -89,7 +91,7 @@ impl Engine {
         };
         let Some(layout) = layout else { return Ok(None) };
         let _held = self.exclude(&layout, meter)?;
-        let Some(stored) = read(&layout, id)? else {
+        let Some(stored) = self.on_record(&layout, id)? else {
             session.into_iter().try_for_each(|session| self.leave_behind(&session))?;
             return Ok(None);
         };
@@ -118,7 +120,7 @@ impl Engine {
         if !is_here {
             let is_dead = vouch.is_some() || matches!(self.verdict(&stored), Verdict::Dead(_));
             return match is_dead {
-                true => Ok(Leaving::Dead(layout)),
+                true => Ok(Leaving::Dead(layout, stored.record.epoch)),
                 false => Err(Error::in_use(
                     "the attachment is of another node",
                     vec![HolderSeen::of(&stored.record)],
@@ -133,7 +135,7 @@ impl Engine {
                 let state = State { stored, path, report, cuts: Cuts::default(), synced: Instant::now() };
                 Ok(Leaving::Ours(self.served.insert(Session::new(layout, served, state))))
             }
-            Serving::Another(_) if vouch.is_some() => Ok(Leaving::Dead(layout)),
+            Serving::Another(_) if vouch.is_some() => Ok(Leaving::Dead(layout, stored.record.epoch)),
             Serving::Another(pid) => Err(served_by_another(&stored, pid)),
         }
     }
@@ -175,7 +177,7 @@ impl Engine {
         }
     }
 
-    fn finish_detach(
+    pub(super) fn finish_detach(
         &self,
         id: &AttachmentId,
         leaving: &Leaving,
@@ -185,12 +187,19 @@ impl Engine {
         meter.enter(Phase::Publish);
         let layout = match leaving {
             Leaving::Ours(session) => &session.layout,
-            Leaving::Dead(layout) => layout,
+            Leaving::Dead(layout, _) => layout,
         };
         let _held = self.exclude(layout, meter)?;
-        let Some(stored) = read(layout, id)? else {
+        let Some(stored) = self.on_record(layout, id)? else {
             return Ok(Left { report: DetachReport::new(Outcome::Already), ends: None });
         };
+        if let Leaving::Dead(_, epoch) = leaving
+            && stored.record.epoch != *epoch
+        {
+            // Adopted since the first look: neither the proof nor the vouch is about who holds it now.
+            return Err(Error::in_use("the holder has moved on", vec![HolderSeen::of(&stored.record)])
+                .advise("look at attachments() before ending it again"));
+        }
         let mut report = DetachReport::new(Outcome::Done);
         report.left = self.lower_for(leaving, &stored, busy, meter)?;
         leaving.mark(true);
@@ -221,24 +230,30 @@ impl Engine {
                 // Refused: it stays attached, so what was taken away already comes back.
                 lowered.inspect_err(|_| drop(self.raise(&session.layout, stored, meter)))
             }
-            Leaving::Dead(layout) if self.node.as_ref() == Some(&stored.record.holder.node) => {
+            Leaving::Dead(layout, _) if self.node.as_ref() == Some(&stored.record.holder.node) => {
                 self.lower(layout, stored, BusyFiles::Lazy)
             }
-            Leaving::Dead(_) => {
+            Leaving::Dead(..) => {
                 Ok(vec!["what the dead node had not flushed is not covered by this detach".into()])
             }
         }
     }
 
-    fn ends_with(&self, layout: &VolumeLayout, stored: &StoredAttachment) -> Result<Option<VolumeName>> {
+    fn ends_with(
+        &self,
+        layout: &VolumeLayout,
+        stored: &StoredAttachment,
+    ) -> Result<Option<(VolumeName, VolumeId)>> {
         let volume = self.locate_id(&stored.record.volume)?.stored.volume;
         let ends = volume.spec.lifetime == Lifetime::Attachment && attachment_ids(layout)?.is_empty();
-        Ok(ends.then_some(volume.name))
+        Ok(ends.then_some((volume.name, volume.id)))
     }
 
     /// Deletes a volume that lives as long as its attachments, unless somebody has attached it since.
-    async fn end_volume(self: &Arc<Self>, volume: &VolumeName, report: &mut DetachReport) {
-        match self.delete(volume, DeleteOptions::default().with_trash(Trash::Bypass)).await {
+    async fn end_volume(self: &Arc<Self>, volume: VolumeName, id: VolumeId, report: &mut DetachReport) {
+        let engine = Arc::clone(self);
+        let end = move |meter: &Meter| volumes::end(&engine, &volume, &id, meter);
+        match self.calls.run(&CallOptions::default(), end).await {
             Ok(_) => report.ended = Some(Lifetime::Attachment),
             Err(error) => {
                 report.left.push(format!("the volume was to end with this attachment and stays: {error}"))

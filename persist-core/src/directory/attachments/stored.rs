@@ -12,6 +12,7 @@ use crate::{
         layout::VolumeLayout,
         place::Verdict,
         records,
+        recovery::is_there,
     },
     error::{Error, ErrorKind, Result},
     id::{AttachmentId, Epoch, Generation},
@@ -137,12 +138,39 @@ impl Engine {
         self.durable.replace(&layout.attachment(&stored.record.id), &records::encode(stored)?)
     }
 
+    /// The record of an attachment; `None` only if the store is there and has none.
+    ///
+    /// # Errors
+    /// `Unavailable` while the store itself is not there, as when its filesystem was unmounted: then nobody
+    /// has taken anything over. `Corrupt`.
+    pub(super) fn on_record(
+        &self,
+        layout: &VolumeLayout,
+        id: &AttachmentId,
+    ) -> Result<Option<StoredAttachment>> {
+        if let Some(stored) = read(layout, id)? {
+            return Ok(Some(stored));
+        }
+        if !is_there(&self.layout.marker())? {
+            return Err(self.gone());
+        }
+        // It may have come back between the two looks.
+        read(layout, id)
+    }
+
+    fn gone(&self) -> Error {
+        Error::new(ErrorKind::Unavailable, "the store is not where it was opened")
+            .context("store", self.layout.root().display())
+            .advise("mount its filesystem again, or bring its directory back")
+    }
+
     /// Finds the volume that has the attachment `id` on record: one look a volume.
     pub(super) fn volume_of(&self, id: &AttachmentId) -> Result<Option<VolumeLayout>> {
         let volumes = self.layout.volumes();
         let named = |e| cause(e, "list", volumes.display());
         let entries = match fs::read_dir(&volumes) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // A store has this directory: without it, nothing can be said of any attachment.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(self.gone()),
             entries => entries.map_err(named)?,
         };
         for entry in entries {

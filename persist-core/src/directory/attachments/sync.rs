@@ -3,7 +3,6 @@
 use super::{
     request::{FLUSH, check_reachable},
     served::Session,
-    stored::read,
 };
 use crate::{
     attachment::AttachmentId,
@@ -107,7 +106,7 @@ impl Engine {
     pub(super) fn check_lease(&self, session: &Session) -> Result<()> {
         let mine = session.epoch();
         session.signal.watch().check(mine)?;
-        if read(&session.layout, &session.id)?.is_some_and(|stored| stored.record.epoch == mine) {
+        if self.on_record(&session.layout, &session.id)?.is_some_and(|stored| stored.record.epoch == mine) {
             return Ok(());
         }
         // Detached by another call of ours since the first look: that is no loss.

@@ -1,6 +1,7 @@
 //! What attaching promises, on real files and a place that remembers.
 
 mod readers;
+mod safety;
 mod steps;
 mod world;
 

@@ -10,6 +10,7 @@ use crate::{
     progress::{CallOptions, Meter},
     snapshot::SnapshotName,
     tree::TreeSource,
+    volume::VolumeState,
 };
 use std::sync::Arc;
 
@@ -60,7 +61,14 @@ impl Engine {
         name: &SnapshotName,
         meter: &Meter,
     ) -> Result<SnapshotTree> {
-        let current = || self.counting(layout, id, name)?.ok_or_else(|| no_such(name));
+        let current = || {
+            // Looked at after the tree is held: who deletes the volume says so first, and then looks for
+            // readers, so one of the two sees the other.
+            if self.locate_id(id)?.stored.volume.state != VolumeState::Ready {
+                return Err(Error::not_found("the volume was deleted meanwhile"));
+            }
+            self.counting(layout, id, name)?.ok_or_else(|| no_such(name))
+        };
         let tree = self.read_tree(layout, meter, || Ok(current()?.generation))?;
         let stored = current()?;
         if stored.generation != tree.generation {

@@ -46,13 +46,41 @@ pub(super) fn delete(
         }
         found => found?,
     };
-    check_free(engine, &located, options.snapshots)?;
+    remove(engine, &excluded, &located, options, meter)
+}
+
+/// Deletes the volume `id` at the end of its lifetime, if it still has its name: by now the name may be
+/// another volume's.
+///
+/// # Errors
+/// As [`delete`]; `NotFound` if it has gone.
+pub(in crate::directory) fn end(
+    engine: &Engine,
+    name: &VolumeName,
+    id: &VolumeId,
+    meter: &Meter,
+) -> Result<DeleteReport> {
+    let (excluded, located) = engine.locate_alone(name, meter)?;
+    if located.stored.volume.id != *id {
+        return Err(Error::not_found("the volume was deleted meanwhile").context("id", id));
+    }
+    remove(engine, &excluded, &located, &DeleteOptions::default().with_trash(Trash::Bypass), meter)
+}
+
+fn remove(
+    engine: &Engine,
+    excluded: &Exclusion,
+    located: &Located,
+    options: &DeleteOptions,
+    meter: &Meter,
+) -> Result<DeleteReport> {
+    check_free(engine, located, options.snapshots)?;
     engine.evict_dead(&located.layout, meter)?;
-    let trashed = engine.trash(&located, options.trash, meter)?;
+    let trashed = engine.trash(located, options.trash, meter)?;
     let trashed = match options.trash {
         Trash::KeepFor(_) => Some(trashed),
         Trash::Bypass => {
-            engine.remove_trashed(&trashed.id, &excluded, meter)?;
+            engine.remove_trashed(&trashed.id, excluded, meter)?;
             None
         }
     };

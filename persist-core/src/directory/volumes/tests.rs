@@ -1,5 +1,7 @@
 //! What holds of volumes on a directory, in the plainest place.
 
+mod safety;
+
 use crate::{
     ErrorKind, OpenMode, OpenOptions, VolumeName, VolumeStore,
     directory::{

@@ -278,3 +278,19 @@ async fn a_listing_is_in_order_in_pages_and_filtered_and_goes_on_after_what_it_c
     let trash = bench.list(ListOptions::default().with_states(ListStates::Trashed)).await;
     assert_eq!(trash[0].as_ref().unwrap_err().kind(), ErrorKind::Invalid);
 }
+
+/// A reader that found the volume before it was deleted, and its tree after: the tree may be half removed.
+#[tokio::test]
+async fn a_snapshot_of_a_volume_that_was_deleted_meanwhile_is_not_read() {
+    let bench = Bench::new().await;
+    bench.snapshot("s").await.unwrap();
+    let engine = &bench.store.engine;
+    let located = engine.locate(&bench.volume).unwrap();
+    let id = &located.stored.volume.id;
+    let meter = crate::progress::Meter::default();
+    engine.read_snapshot(&bench.layout, id, &name("s"), &meter).unwrap();
+    engine.trash(&located, crate::volume::Trash::Bypass, &meter).unwrap();
+    assert!(!engine.is_read(&bench.layout).unwrap());
+    let read = engine.read_snapshot(&bench.layout, id, &name("s"), &meter);
+    assert_eq!(read.unwrap_err().kind(), ErrorKind::NotFound);
+}
