@@ -1,6 +1,15 @@
 //! Attaching on a real filesystem: mounts of the kernel, and holders that are killed.
 //! What needs privilege says that it was skipped as an ordinary user.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test ends where its ground gives way"
+)]
+
 use persist_core::{
     Access, AttachOptions, AttachmentRecord, CreateOptions, DetachOptions, ErrorKind, Lifetime, OpenMode,
     OpenOptions, SnapshotName, SnapshotOptions, StoreUrl, VolumeName, VolumeSpec, VolumeStore, Workload,
