@@ -1,6 +1,9 @@
 //! Making files and directories durable, counted.
 
-use crate::{error::Result, linux::cause::cause};
+use crate::{
+    error::{Error, Result, Retry},
+    linux::cause::cause,
+};
 use std::{
     fs::File,
     io::{ErrorKind, Write},
@@ -49,7 +52,7 @@ impl Durable {
         let parent = path.parent().unwrap_or(Path::new("/"));
         let draft = self.draft(parent, bytes)?;
         let linked = std::fs::hard_link(draft.path(), path);
-        let won = linked.is_ok() || is_linked(&draft)?;
+        let won = linked.is_ok() || is_linked(&draft).map_err(unsure)?;
         match linked {
             Err(e) if !won && e.kind() != ErrorKind::AlreadyExists => {
                 return Err(cause(e, "link", path.display()));
@@ -57,7 +60,7 @@ impl Durable {
             _ => drop(draft),
         }
         if won {
-            self.directory(parent)?;
+            self.directory(parent).map_err(unsure)?;
         }
         Ok(if won { Claimed::Won } else { Claimed::Lost })
     }
@@ -67,7 +70,7 @@ impl Durable {
         let parent = path.parent().unwrap_or(Path::new("/"));
         let draft = self.draft(parent, bytes)?;
         draft.persist(path).map_err(|e| cause(e.error, "rename", path.display()))?;
-        self.directory(parent)
+        self.directory(parent).map_err(unsure)
     }
 
     /// Removes the file `path` durably; what is not there is removed already.
@@ -75,7 +78,7 @@ impl Durable {
         match std::fs::remove_file(path) {
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
             Err(e) => Err(cause(e, "unlink", path.display())),
-            Ok(()) => self.directory(path.parent().unwrap_or(Path::new("/"))),
+            Ok(()) => self.directory(path.parent().unwrap_or(Path::new("/"))).map_err(unsure),
         }
     }
 
@@ -87,6 +90,11 @@ impl Durable {
         self.file(draft.as_file(), draft.path())?;
         Ok(draft)
     }
+}
+
+/// An error after the step that everybody sees: whatever its kind, it does not say that nothing happened.
+pub(crate) fn unsure(error: Error) -> Error {
+    error.with_retry(Retry::Verify)
 }
 
 /// Names that begin like this are drafts: never read, removed by recovery.
@@ -113,5 +121,28 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"first");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         assert_eq!(durable.fsyncs(), 3, "two drafts and one directory");
+    }
+
+    /// A directory that can be written and not be opened stands for one whose fsync fails: the name is there.
+    #[test]
+    fn an_error_after_the_visible_step_says_that_the_outcome_is_unknown() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("d");
+        std::fs::create_dir(&at).unwrap();
+        let path = at.join("1");
+        std::fs::write(&path, b"x").unwrap();
+        std::fs::set_permissions(&at, std::fs::Permissions::from_mode(0o300)).unwrap();
+        if File::open(&at).is_ok() {
+            return; // root reads everything
+        }
+        let durable = Durable::default();
+        for error in [
+            durable.replace(&path, b"y").unwrap_err(),
+            durable.remove(&path).unwrap_err(),
+            durable.create(&path, b"z").map(drop).unwrap_err(),
+        ] {
+            assert_eq!(error.retry(), Retry::Verify, "{error}");
+        }
     }
 }

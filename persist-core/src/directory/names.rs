@@ -10,16 +10,21 @@ use super::{
     exclusion::{Exclusion, Hold},
     marker::root::make_private,
     records::{self, Numbered},
+    recovery::is_there,
     stored::{Located, NameRecord},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     id::VolumeId,
     name::VolumeName,
+    open::OpenMode,
     progress::Meter,
     volume::VolumeState,
 };
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// What a name stands for.
 #[derive(Debug)]
@@ -72,6 +77,31 @@ impl Engine {
     pub(crate) fn names(&self, name: &VolumeName, id: &VolumeId) -> Result<bool> {
         let newest = records::newest::<NameRecord>(&self.layout.name(name))?;
         Ok(newest.is_some_and(|newest| newest.record == NameRecord::Names(id.clone())))
+    }
+
+    /// Makes the name of a ready volume durable, before anything is built on it, if it may not be: its creator
+    /// is, or has died, between the link and its flush. Who made it durable has ended the intent after that.
+    ///
+    /// # Errors
+    /// As the filesystem reports them.
+    pub(crate) fn confirm_name(&self, found: &Located) -> Result<()> {
+        let volume = &found.stored.volume;
+        if self.mode == OpenMode::ReadOnly || !is_there(&self.layout.intent(&volume.id))? {
+            return Ok(());
+        }
+        self.durable.directory(&self.layout.name(&volume.name))
+    }
+
+    /// Makes what was found in `directory` durable, before it is acknowledged as there already: who made it
+    /// may have died before its flush. A store that was opened read-only acknowledges nothing.
+    ///
+    /// # Errors
+    /// As the filesystem reports them.
+    pub(crate) fn confirm(&self, directory: &Path) -> Result<()> {
+        match self.mode {
+            OpenMode::ReadOnly => Ok(()),
+            _ => self.durable.directory(directory),
+        }
     }
 
     /// Makes sure that `name` has a directory, and keeps it until the claim is made.
@@ -131,7 +161,11 @@ impl Engine {
         let id = &stale.stored.volume.id;
         match self.locate_id(id) {
             Ok(now) if is_ready_as(&now, name) => Ok(()),
-            Ok(_) => self.free_name(name, id, meter),
+            Ok(_) => {
+                // Its deletion must not be undone by a power cut once its name is another's.
+                self.durable.directory(&stale.layout.records())?;
+                self.free_name(name, id, meter)
+            }
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
             Err(e) => Err(e),
         }

@@ -3,7 +3,7 @@
 //! A record is made by link(2) under the next number, so of several writers one wins, on every
 //! filesystem. Older numbers are removed; the newest never is.
 
-use super::durable::{Claimed, DRAFT_PREFIX, Durable};
+use super::durable::{Claimed, DRAFT_PREFIX, Durable, unsure};
 use crate::{
     error::{Error, ErrorKind, Result},
     linux::cause::cause,
@@ -53,12 +53,17 @@ pub(crate) fn publish<T: Serialize>(
         return Ok(Claimed::Lost);
     }
     // Older numbers are removed, so a writer that slept finds its number free: a higher one voids it.
-    let all = numbers(directory)?;
+    let all = numbers(directory).map_err(unsure)?;
     if all.iter().any(|n| *n > number) {
         durable.remove(&path)?;
         return Ok(Claimed::Lost);
     }
-    all.iter().filter(|n| **n < number).try_for_each(|n| remove_older(&directory.join(n.to_string())))?;
+    for older in all.iter().filter(|n| **n < number) {
+        // It is published whether this works or not; the next one tries again.
+        if let Err(error) = remove_older(&directory.join(older.to_string())) {
+            tracing::warn!(%error, "an older record stays");
+        }
+    }
     Ok(Claimed::Won)
 }
 

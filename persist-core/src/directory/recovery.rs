@@ -42,8 +42,8 @@ pub(crate) enum Rest {
 /// What an intent without an owner means.
 #[derive(Debug)]
 enum Left {
-    /// Its work was done; only the intent is left.
-    Done,
+    /// Its work was done; only the intent is left, and a ready volume's name may not be durable yet.
+    Done(Option<Box<Located>>),
     /// A volume that was being removed.
     Removal,
     /// A volume that nothing names, and nothing ever did.
@@ -65,7 +65,7 @@ impl Engine {
         let left = self.judge(id, &intent)?;
         let (reason, what, place) = match &left {
             Left::Unclear => return Ok(None),
-            Left::Done => (PruneReason::Finish, "the mark of work that is done", None),
+            Left::Done(_) => (PruneReason::Finish, "the mark of work that is done", None),
             Left::Removal => {
                 let remains = self.layout.removed().join(id.to_string());
                 (PruneReason::Finish, "a removal that was interrupted", Some(remains))
@@ -95,7 +95,7 @@ impl Engine {
         }
         let layout = self.layout.volume(id);
         if !is_there(layout.root())? {
-            return Ok(Left::Done);
+            return Ok(Left::Done(None));
         }
         let found = match self.locate_id(id) {
             Ok(found) => found,
@@ -106,8 +106,11 @@ impl Engine {
             Err(e) => return Err(e),
         };
         let volume = &found.stored.volume;
-        if volume.state != VolumeState::Ready || self.names(&volume.name, id)? {
-            return Ok(Left::Done);
+        if volume.state != VolumeState::Ready {
+            return Ok(Left::Done(None));
+        }
+        if self.names(&volume.name, id)? {
+            return Ok(Left::Done(Some(Box::new(found))));
         }
         let has_tree = is_there(&layout.generation(&found.stored.generation))?;
         match intent.declared()? {
@@ -120,7 +123,8 @@ impl Engine {
 
     fn finish(&self, id: &VolumeId, left: Left, meter: &Meter) -> Result<()> {
         match left {
-            Left::Done | Left::Unclear => Ok(()),
+            Left::Unclear => Ok(()),
+            Left::Done(named) => named.iter().try_for_each(|found| self.confirm_name(found)),
             Left::Removal => self.remove_remains(id, meter),
             Left::Garbage => self.remove_volume(id, &self.layout.volume(id), meter),
             Left::Moved(found) => self.finish_move(&found, meter),

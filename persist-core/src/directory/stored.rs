@@ -92,6 +92,7 @@ impl Engine {
             };
             let now = self.locate(name)?;
             if now.layout == seen.layout {
+                self.confirm_name(&now)?;
                 return Ok((alone, now));
             }
         }

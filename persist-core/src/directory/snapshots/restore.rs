@@ -62,6 +62,7 @@ impl Engine {
         let source = self.read_snapshot(&located.layout, &now.volume.id, name, meter)?;
         let tree = &source.tree.generation;
         if now.restored.as_ref().is_some_and(|done| done.holds(name, tree, now.volume.epoch)) {
+            self.confirm(&located.layout.records())?;
             return Ok(RestoreReport::new(now.volume.clone(), None, Outcome::Already));
         }
         self.check_unattached(&located.layout, meter)?;

@@ -91,6 +91,8 @@ impl Engine {
         if let Some(there) = record::read(&located.layout, name)?
             && there.counts(&located.stored.generation)
         {
+            self.confirm_name(&located)?;
+            self.confirm(&located.layout.snapshots())?;
             return Ok(Start::There(Box::new(there)));
         }
         reachable?;
@@ -186,9 +188,11 @@ impl Engine {
         if now.stored.volume.state != VolumeState::Ready {
             return Err(Error::not_found("the volume was deleted meanwhile"));
         }
+        self.confirm_name(&now)?;
         let name = &stored.snapshot.name;
         match record::read(layout, name)? {
             Some(there) if there.counts(&now.stored.generation) => {
+                self.confirm(&layout.snapshots())?;
                 return Ok(Published::Theirs(Box::new(there)));
             }
             Some(_prepared) => self.durable.remove(&layout.snapshot(name))?,

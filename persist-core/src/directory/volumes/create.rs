@@ -31,7 +31,7 @@ pub(super) fn create(
     loop {
         meter.check()?;
         match (engine.resolve(name)?, &options.source) {
-            (Named::Ready(found), _) => return already(engine, found.stored.volume, options),
+            (Named::Ready(found), _) => return already(engine, &found, options),
             (Named::Stale(stale), Source::Trashed(id)) if stale.stored.volume.id == *id => {}
             (Named::Stale(stale), _) => {
                 engine.free_stale(name, &stale, meter)?;
@@ -51,13 +51,18 @@ pub(super) fn create(
     }
 }
 
-fn already(engine: &Engine, volume: VolumeRecord, options: &CreateOptions) -> Result<CreateReport> {
+fn already(engine: &Engine, there: &Located, options: &CreateOptions) -> Result<CreateReport> {
+    let volume = there.stored.volume.clone();
     let mut found = match options.source {
         Source::Trashed(_) => compat::differences_taken_back(&options.spec, &volume.spec),
         _ => compat::differences(&options.spec, &volume.spec),
     };
     found.extend(compat::source_difference(&options.source, &volume, source_now(engine, options).as_ref()));
     refuse_differences(found, &volume)?;
+    engine.confirm_name(there)?;
+    if matches!(options.source, Source::Trashed(_)) {
+        engine.confirm(&there.layout.records())?;
+    }
     Ok(CreateReport::new(volume, Outcome::Already))
 }
 
@@ -86,7 +91,11 @@ fn take_back(
     engine.durable.directory(&engine.layout.names())?;
     let named = match engine.resolve(name)? {
         Named::Free(previous) => engine.claim(&claim, previous, &NameRecord::Names(id.clone()))?,
-        Named::Stale(stale) if stale.stored.volume.id == *id => Claimed::Won,
+        Named::Stale(stale) if stale.stored.volume.id == *id => {
+            // Named before, perhaps by one who died before its flush.
+            engine.durable.directory(&engine.layout.name(name))?;
+            Claimed::Won
+        }
         Named::Stale(_) | Named::Ready(_) => Claimed::Lost,
     };
     if named == Claimed::Lost {

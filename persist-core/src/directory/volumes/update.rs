@@ -31,6 +31,7 @@ pub(super) fn update(
         engine.place.limit_size(&tree, size)?;
     }
     if stored == located.stored {
+        engine.confirm(&located.layout.records())?;
         return Ok(UpdateReport::new(stored.volume, Outcome::Already));
     }
     if let Err(error) = engine.publish(&located, &stored) {

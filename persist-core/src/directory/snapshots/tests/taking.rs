@@ -294,3 +294,18 @@ async fn a_snapshot_of_a_volume_that_was_deleted_meanwhile_is_not_read() {
     let read = engine.read_snapshot(&bench.layout, id, &name("s"), &meter);
     assert_eq!(read.unwrap_err().kind(), ErrorKind::NotFound);
 }
+
+/// Its taker may have died between the link of the record and the flush of its directory.
+#[tokio::test]
+async fn a_snapshot_or_a_restore_that_is_there_already_is_flushed_before_it_is_acknowledged() {
+    let bench = Bench::new().await;
+    bench.snapshot("s").await.unwrap();
+    let before = bench.store.fsyncs();
+    assert_eq!(bench.snapshot("s").await.unwrap().outcome, Outcome::Already);
+    assert_eq!(bench.store.fsyncs() - before, 1);
+    let s = name("s");
+    let restore = || bench.store.restore(&bench.volume, &s, RestoreOptions::default());
+    restore().await.unwrap();
+    let before = bench.store.fsyncs();
+    assert_eq!((restore().await.unwrap().outcome, bench.store.fsyncs() - before), (Outcome::Already, 1));
+}
