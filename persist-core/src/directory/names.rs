@@ -21,10 +21,7 @@ use crate::{
     progress::Meter,
     volume::VolumeState,
 };
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// What a name stands for.
 #[derive(Debug)]
@@ -182,8 +179,7 @@ impl Engine {
         let directory = self.layout.name(name);
         match records::newest(&directory)? {
             Some(Numbered { record: NameRecord::Names(_), .. }) => Ok(()),
-            _ => fs::remove_dir_all(&directory)
-                .map_err(|e| crate::linux::cause::cause(e, "remove", directory.display())),
+            _ => records::remove_all(&directory),
         }
     }
 }

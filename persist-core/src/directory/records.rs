@@ -37,7 +37,24 @@ pub(crate) fn newest<T: DeserializeOwned>(directory: &Path) -> Result<Option<Num
 
 /// The newest number in `directory`.
 pub(crate) fn newest_number(directory: &Path) -> Result<Option<u64>> {
-    Ok(numbers(directory)?.into_iter().max())
+    match numbers(directory)?.into_iter().max() {
+        // btrfs lists what was there when the directory was opened, less what has gone since: nothing, while
+        // the only record is replaced. A second opening sees the new one.
+        None => Ok(numbers(directory)?.into_iter().max()),
+        newest => Ok(newest),
+    }
+}
+
+/// Removes every record and `directory`. The newest goes last: killed between, no older one comes to count.
+///
+/// # Errors
+/// As the filesystem reports them; a repeat goes on.
+pub(crate) fn remove_all(directory: &Path) -> Result<()> {
+    let mut numbers = numbers(directory)?;
+    numbers.sort_unstable();
+    numbers.iter().try_for_each(|n| remove_older(&directory.join(n.to_string())))?;
+    // What is left are drafts.
+    fs::remove_dir_all(directory).map_err(|e| cause(e, "remove", directory.display()))
 }
 
 /// Makes `record` the one after `previous`, durably. `Lost` if somebody else was faster.
@@ -182,5 +199,21 @@ mod tests {
         fs::write(dir.path().join("4"), b"{").unwrap();
         let error = newest::<u64>(dir.path()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn the_newest_record_is_the_last_to_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("name");
+        fs::create_dir(&at).unwrap();
+        fs::write(at.join(".draft-x"), b"").unwrap();
+        fs::write(at.join("9"), b"1").unwrap();
+        // It cannot be unlinked: as far as a killed removal comes.
+        fs::create_dir(at.join("10")).unwrap();
+        remove_all(&at).unwrap_err();
+        assert_eq!(numbers(&at).unwrap(), [10]);
+        fs::remove_dir(at.join("10")).unwrap();
+        remove_all(&at).unwrap();
+        assert!(!at.exists());
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         snapshots::{read::SnapshotTree, record::StoredSnapshot},
         stored::Located,
     },
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     holder::Holder,
     id::{AttachmentId, Epoch},
     lease::Takeover,
@@ -57,7 +57,7 @@ impl Engine {
         let attached = self.attach_with(request, &mut copy, meter);
         // A copy that is not used by now is never used.
         if let Some(unused) = copy {
-            self.drop_copy(unused, meter);
+            self.drop_prepared(unused, meter);
         }
         attached
     }
@@ -183,10 +183,15 @@ impl Engine {
     }
 
     fn new_id(&self, layout: &VolumeLayout) -> Result<(AttachmentId, Exclusion)> {
-        let id = AttachmentId::mint(&*self.environment.clock, &*self.environment.entropy);
-        match serve(layout, &id)? {
-            Serving::Ours(held) => Ok((id, held)),
-            Serving::Another(_) => Err(Error::internal("a new attachment's id is in use").context("id", id)),
+        loop {
+            let id = AttachmentId::mint(&*self.environment.clock, &*self.environment.entropy);
+            match serve(layout, &id) {
+                Ok(Serving::Ours(held)) => return Ok((id, held)),
+                // Prune looked at the new file before it was held, and may have removed it: the next one.
+                Ok(Serving::Another(_)) => {}
+                Err(e) if e.kind() == ErrorKind::NotFound && layout.all_served().exists() => {}
+                Err(e) => return Err(e),
+            }
         }
     }
 
@@ -217,11 +222,13 @@ impl Engine {
         let shown = Shown { number: 1, generation, snapshot: Some(name.clone()) };
         let (id, served) = self.new_id(&layout)?;
         let view = layout.views_of(&id).join(shown.number.to_string());
-        self.copy(&source.tree.path, &view, meter).inspect_err(|_| self.undo(&layout, &id, meter))?;
+        let copied = self.copy(&layout, &id, &source.tree.path, meter);
+        let put = copied.and_then(|copy| self.put_copy(&copy, &view, meter));
+        put.inspect_err(|_| self.undo(&layout, &id, meter))?;
         Ok(Prepared { id, shown, served, layout, _source: source })
     }
 
-    fn drop_copy(&self, copy: Prepared, meter: &Meter) {
+    fn drop_prepared(&self, copy: Prepared, meter: &Meter) {
         self.undo(&copy.layout, &copy.id, meter);
     }
 

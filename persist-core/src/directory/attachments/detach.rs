@@ -172,7 +172,7 @@ impl Engine {
         }
         match self.sync_session(call, session, cuts.quiesce, cuts.consistency).await {
             // Another detach of ours was faster: what is left to do finds nothing.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound && session.is_leaving() => Ok(None),
             synced => synced.map(Some),
         }
     }

@@ -13,7 +13,10 @@ use crate::{
     progress::{Meter, Phase},
     snapshot::{Outcome, SnapshotName, SnapshotRecord},
 };
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 impl Engine {
     pub(crate) async fn refresh(
@@ -82,7 +85,7 @@ impl Engine {
         stored: &StoredAttachment,
         next: &SnapshotRecord,
         meter: &Meter,
-    ) -> Result<std::path::PathBuf> {
+    ) -> Result<PathBuf> {
         let layout = &session.layout;
         let name = next.name.clone();
         let source = self.read_snapshot(layout, &stored.record.volume, &name, meter)?;
@@ -92,20 +95,39 @@ impl Engine {
         let mut fresh = stored.clone();
         fresh.record.snapshot = Some(name);
         fresh.shown.push(shown.clone());
-        if stored.plan.shows == Shows::Copy {
-            self.copy(&source.tree.path, &own_path(layout, &fresh, &shown), meter)?;
-        }
+        let copy = match stored.plan.shows {
+            Shows::Copy => Some(self.copy(layout, &session.id, &source.tree.path, meter)?),
+            _ => None,
+        };
+        let path = self.show(session, stored, (fresh, &shown), copy.as_deref(), meter);
+        path.inspect_err(|_| copy.iter().for_each(|copy| self.drop_copy(copy, meter)))
+    }
+
+    /// Switches the reader to `shown`, of which `copy` is the private copy, if it needs one.
+    fn show(
+        &self,
+        session: &Session,
+        stored: &StoredAttachment,
+        (mut fresh, shown): (StoredAttachment, &Shown),
+        copy: Option<&Path>,
+        meter: &Meter,
+    ) -> Result<PathBuf> {
+        let layout = &session.layout;
         let _held = self.exclude(layout, meter)?;
         if read(layout, &session.id)?.as_ref() != Some(stored) {
             self.check_lease(session)?;
             return Err(changed());
         }
         // Under the exclusion the record of the snapshot and ours cannot pass each other.
-        let still = self.pinned(&self.locate_id(&stored.record.volume)?, &next.name)?;
+        let name = shown.snapshot.as_ref().ok_or_else(changed)?;
+        let still = self.pinned(&self.locate_id(&stored.record.volume)?, name)?;
         if still.generation != shown.generation {
             return Err(changed());
         }
         meter.enter(Phase::Publish);
+        if let Some(copy) = copy {
+            self.put_copy(copy, &own_path(layout, &fresh, shown), meter)?;
+        }
         let old = drop_oldest(&mut fresh);
         self.rewrite_attachment(layout, &fresh)?;
         let path = self.raise(layout, &fresh, meter)?;

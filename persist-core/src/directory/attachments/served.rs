@@ -20,7 +20,10 @@ use std::{
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::Instant,
 };
 use tokio::sync::Notify;
@@ -123,6 +126,11 @@ impl Session {
         let state = self.state();
         let keep = Arc::clone(engine);
         Attachment::new(state.stored.record.clone(), state.path.clone(), report, self.signal.watch(), keep)
+    }
+
+    /// Whether it goes, or has gone, by our own hand.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(SeqCst) || self.signal.watch().state() == LeaseState::Released
     }
 
     /// Ends the session for good: another epoch writes.

@@ -63,7 +63,10 @@ impl Engine {
         let Some(view) = view(layout, stored, shown) else { return Ok(tree) };
         match stored.plan.shows {
             Shows::Copy if view.exists() => {}
-            Shows::Copy => self.copy(&tree, &view, meter)?,
+            Shows::Copy => {
+                let copy = self.copy(layout, &stored.record.id, &tree, meter)?;
+                self.put_copy(&copy, &view, meter)?;
+            }
             _ => {
                 make_directory(&view)?;
                 self.mount(stored, &tree, &view, MountSite::Engines)?;
@@ -120,15 +123,43 @@ impl Engine {
         }
     }
 
-    /// Makes the private copy of a tree at `view`: there whole, or not at all.
-    pub(super) fn copy(&self, tree: &Path, view: &Path, meter: &Meter) -> Result<()> {
-        let parent = view.parent().unwrap_or(Path::new("/"));
-        make_directory(parent)?;
-        let draft = parent.join(format!("{DRAFT_PREFIX}copy"));
-        self.place.remove_tree(&draft, meter)?;
+    /// Makes a private copy of a tree for the attachment `id`, under a name of its own: two calls at once must
+    /// not write into one copy.
+    pub(super) fn copy(
+        &self,
+        layout: &VolumeLayout,
+        id: &crate::AttachmentId,
+        tree: &Path,
+        meter: &Meter,
+    ) -> Result<PathBuf> {
+        let parent = layout.views_of(id);
+        make_directory(&parent)?;
+        let copy = parent.join(format!("{DRAFT_PREFIX}{}", self.mint_generation()));
         meter.enter(Phase::Transfer);
-        self.place.cut(tree, &draft, CutMode::Immutable, meter)?;
-        fs::rename(&draft, view).map_err(|e| cause(e, "rename", view.display()))
+        match self.place.cut(tree, &copy, CutMode::Immutable, meter) {
+            Ok(_) => Ok(copy),
+            Err(error) => {
+                self.drop_copy(&copy, meter);
+                Err(error)
+            }
+        }
+    }
+
+    /// Shows a copy at `view`, whole, instead of what a killed or refused call left there. Nobody else may do
+    /// the same meanwhile, and no record may name `view` yet.
+    pub(super) fn put_copy(&self, copy: &Path, view: &Path, meter: &Meter) -> Result<()> {
+        self.place.remove_tree(view, meter)?;
+        fs::rename(copy, view).map_err(|e| cause(e, "rename", view.display()))
+    }
+
+    /// Removes a copy that is not shown; one that stays goes at detach.
+    pub(super) fn drop_copy(&self, copy: &Path, meter: &Meter) {
+        if meter.is_stopped() {
+            return;
+        }
+        if let Err(error) = self.place.remove_tree(copy, meter) {
+            tracing::warn!(copy = %copy.display(), %error, "a copy was left until detach");
+        }
     }
 
     /// Removes what a reader was shown inside the store, once no record names it any more.

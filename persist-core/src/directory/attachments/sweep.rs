@@ -6,7 +6,13 @@ use super::{
 };
 use crate::{
     attachment::{AttachReport, BusyFiles},
-    directory::{engine::Engine, intents, layout::VolumeLayout, place::Verdict},
+    directory::{
+        engine::Engine,
+        exclusion::{Exclusion, Hold},
+        intents,
+        layout::VolumeLayout,
+        place::Verdict,
+    },
     error::Result,
     id::{AttachmentId, Epoch},
     linux::cause::cause,
@@ -110,8 +116,13 @@ impl Engine {
         id: &AttachmentId,
         meter: &Meter,
     ) -> Result<()> {
-        forget(layout, id)?;
-        self.clear_views(layout, id, meter)
+        // A reader's copy is made without the exclusion: whoever makes one may have begun since the look.
+        let Some(_held) = Exclusion::attempt(&layout.served(id), Hold::Alone)? else { return Ok(()) };
+        if read(layout, id)?.is_some() {
+            return Ok(());
+        }
+        self.clear_views(layout, id, meter)?;
+        forget(layout, id)
     }
 }
 

@@ -37,10 +37,22 @@ impl Pruner<'_> {
 
     /// A volume is acknowledged after its record is durable: without one, it never was.
     fn without_record(&mut self, id: &VolumeId) -> Result<()> {
+        let layout = self.engine.layout.volume(id);
+        let _alone = match self.mode {
+            PruneMode::Apply => match Exclusion::attempt(&layout.exclusion(), Hold::Alone)? {
+                Some(alone) => Some(alone),
+                None => return Ok(()),
+            },
+            _ => None,
+        };
+        // Nobody changes it now: a record that was missed while it was replaced is seen.
+        match self.engine.locate_id(id) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            found => return found.map(drop),
+        }
         if self.engine.is_named(id)? {
             return Err(lost_record(id));
         }
-        let layout = self.engine.layout.volume(id);
         let bytes = measure(layout.root(), self.meter)?.bytes;
         if self.applies() {
             self.engine.remove_volume(id, &layout, self.meter)?;

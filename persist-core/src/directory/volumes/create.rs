@@ -68,8 +68,9 @@ fn already(engine: &Engine, there: &Located, options: &CreateOptions) -> Result<
 
 /// Takes a volume back from the trash; `None` if `name` was taken meanwhile.
 ///
-/// The name comes first and the volume's record last, all under the volume's exclusion: killed between, the
-/// volume is in the trash as before, and whoever finds the name gives it free.
+/// The name comes first and the volume's readiness last, all under the volume's exclusion: killed between, the
+/// volume is in the trash as before, and whoever finds the name gives it free. A new name is in the volume's
+/// record before it is claimed: whoever removes the volume gives free the name that its record says.
 fn take_back(
     engine: &Engine,
     name: &VolumeName,
@@ -84,8 +85,27 @@ fn take_back(
         return ready_elsewhere(volume, name);
     }
     refuse_differences(compat::differences_taken_back(&options.spec, &volume.spec), volume)?;
-    if volume.name != *name {
-        engine.free_name(&volume.name, id, meter)?;
+    match name_trashed(engine, located, name, meter)? {
+        Some(named) => revive(engine, &named).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Gives a volume in the trash, whose exclusion the caller holds, the name `name`; `None` if it was taken
+/// meanwhile.
+pub(super) fn name_trashed(
+    engine: &Engine,
+    mut located: Located,
+    name: &VolumeName,
+    meter: &Meter,
+) -> Result<Option<Located>> {
+    let id = &located.stored.volume.id.clone();
+    if located.stored.volume.name != *name {
+        engine.free_name(&located.stored.volume.name, id, meter)?;
+        let mut stored = located.stored.clone();
+        stored.volume.name = name.clone();
+        engine.publish(&located, &stored)?;
+        located = engine.locate_id(id)?;
     }
     let claim = engine.begin_claim(name, meter)?;
     engine.durable.directory(&engine.layout.names())?;
@@ -98,15 +118,11 @@ fn take_back(
         }
         Named::Stale(_) | Named::Ready(_) => Claimed::Lost,
     };
-    if named == Claimed::Lost {
-        return Ok(None);
-    }
-    revive(engine, &located, name).map(Some)
+    Ok((named == Claimed::Won).then_some(located))
 }
 
-fn revive(engine: &Engine, located: &Located, name: &VolumeName) -> Result<CreateReport> {
+fn revive(engine: &Engine, located: &Located) -> Result<CreateReport> {
     let mut stored = located.stored.clone();
-    stored.volume.name = name.clone();
     stored.volume.state = VolumeState::Ready;
     engine.publish(located, &stored)?;
     Ok(CreateReport::new(stored.volume, Outcome::Done))

@@ -2,11 +2,13 @@
 
 use super::world::{PLAIN, World, by};
 use crate::{
-    ErrorKind, Retry,
-    attachment::{BusyFiles, DetachOptions},
+    Access, ErrorKind, Retry,
+    attachment::{BusyFiles, DetachOptions, RefreshOptions},
+    directory::exclusion::{Exclusion, Hold},
     lease::{LeaseState, Vouch},
     progress::Meter,
     quiesce::SyncOptions,
+    snapshot::SnapshotName,
     store::VolumeStore,
     volume::VolumeSpec,
 };
@@ -57,4 +59,41 @@ async fn a_store_that_is_gone_for_a_while_fences_nobody_and_is_never_detached_fr
     assert_eq!(held.lease(), LeaseState::Held);
     let detached = store.detach(&held.id, DetachOptions::default()).await.unwrap();
     assert!(detached.synced.is_some());
+}
+
+/// What a killed refresh left is in nobody's way, and is never shown.
+#[tokio::test]
+async fn a_refresh_that_was_killed_after_its_copy_is_repeated() {
+    let world = World::new(PLAIN);
+    let store = world.open("here").await;
+    let v = world.volume(&store, VolumeSpec::default());
+    world.snapshot(&store, "s1", "one", 1000);
+    let pinned = by("r").with_access(Access::ReadOnly).with_snapshot(SnapshotName::new("s1").unwrap());
+    let reader = store.attach(&v, pinned).await.unwrap();
+    let left = reader.path().with_file_name("2");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("half"), "").unwrap();
+    world.snapshot(&store, "s2", "two", 2000);
+    let newer = store.refresh(&reader.id, RefreshOptions::default()).await.unwrap();
+    assert_eq!(fs::read_to_string(newer.path.join("f")).unwrap(), "two");
+    assert!(!newer.path.join("half").exists());
+    assert_eq!(world.under(&store, &format!("views/{}", reader.id)), ["1", "2"], "and no draft");
+}
+
+/// A reader's copy is made without the volume's exclusion, so it may begin after prune has looked.
+#[tokio::test]
+async fn what_somebody_began_since_prune_looked_is_not_cleared_away() {
+    let world = World::new(PLAIN);
+    let store = world.open("here").await;
+    let v = world.volume(&store, VolumeSpec::default());
+    let layout = store.engine.locate(&v).unwrap().layout;
+    let id = crate::id::AttachmentId::parse("00000000-0000-7000-8000-000000000000").unwrap();
+    fs::create_dir_all(layout.views_of(&id).join("1")).unwrap();
+    let meter = Meter::default();
+    let held = Exclusion::take(&layout.served(&id), Hold::Alone, &meter).unwrap();
+    store.engine.remove_stray_attachment(&layout, &id, &meter).unwrap();
+    assert!(layout.views_of(&id).exists() && layout.served(&id).exists());
+    drop(held);
+    store.engine.remove_stray_attachment(&layout, &id, &meter).unwrap();
+    assert!(!layout.views_of(&id).exists() && !layout.served(&id).exists());
 }

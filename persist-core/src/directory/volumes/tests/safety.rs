@@ -1,15 +1,17 @@
 //! Races that must not cost anybody his volume.
 
-use super::super::delete;
+use super::super::{create, delete};
 use crate::{
     ErrorKind, VolumeStore,
     care::{PruneMode, PruneOptions},
+    clock::SystemEnvironment,
     directory::fixture::{Fixture, name},
+    id::VolumeId,
     progress::Meter,
     snapshot::Outcome,
-    volume::{CreateOptions, DeleteOptions},
+    volume::{CreateOptions, DeleteOptions, Trash},
 };
-use std::fs;
+use std::{fs, time::Duration};
 
 /// The end of a detach deletes a volume that lives as long as its attachments: by then its name may be
 /// another's.
@@ -47,4 +49,37 @@ async fn a_volume_whose_creator_died_before_the_last_flush_is_flushed_before_any
     store.prune(PruneOptions::default().with_mode(PruneMode::Apply)).await.unwrap();
     assert!(!intent.exists() && store.fsyncs() - before == 1);
     assert_eq!(fsyncs_of_a_repeat().await, 0);
+}
+
+/// Killed after the name and before the volume was ready again: its end in the trash gives that name free.
+#[tokio::test]
+async fn a_taking_back_that_was_killed_never_makes_its_name_useless() {
+    let fixture = Fixture::new().await;
+    let (store, meter) = (&fixture.store, Meter::default());
+    let made = store.create(&name("a"), CreateOptions::default()).await.unwrap().volume;
+    let now = DeleteOptions::default().with_trash(Trash::KeepFor(Duration::ZERO));
+    store.delete(&name("a"), now).await.unwrap();
+    let trashed = store.engine.locate_id(&made.id).unwrap();
+    assert!(create::name_trashed(&store.engine, trashed, &name("b"), &meter).unwrap().is_some());
+    store.prune(PruneOptions::default().with_mode(PruneMode::Apply)).await.unwrap();
+    assert!(!store.engine.layout.volume(&made.id).root().exists());
+    for free in ["a", "b"] {
+        assert_eq!(store.create(&name(free), CreateOptions::default()).await.unwrap().outcome, Outcome::Done);
+    }
+}
+
+/// Somebody changes a volume that seems to have no record: it is looked at again once nobody does.
+#[tokio::test]
+async fn a_volume_that_is_being_changed_is_never_taken_for_an_interrupted_creation() {
+    let fixture = Fixture::new().await;
+    let id = VolumeId::mint(&SystemEnvironment, &SystemEnvironment);
+    let layout = fixture.store.engine.layout.volume(&id);
+    layout.directories().iter().for_each(|directory| fs::create_dir_all(directory).unwrap());
+    let apply = || fixture.store.prune(PruneOptions::default().with_mode(PruneMode::Apply));
+    let held = fixture.store.engine.exclude(&layout, &Meter::default()).unwrap();
+    assert_eq!(apply().await.unwrap().items, []);
+    assert!(layout.root().exists());
+    drop(held);
+    assert_eq!(apply().await.unwrap().items.len(), 1);
+    assert!(!layout.root().exists());
 }
