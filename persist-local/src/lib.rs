@@ -53,7 +53,8 @@ const KEYS: [&str; 0] = [];
 /// [`CreateIfMissing`](persist_core::OpenMode::CreateIfMissing). A store that is refused leaves no trace.
 ///
 /// # Errors
-/// `Invalid` for a URL of another kind, with a server, with options, or without an absolute path;
+/// `Invalid` for a URL of another kind, with a server, with options, or without an absolute path, and for a
+/// state directory, which this store has no use for;
 /// `Unsupported` on a filesystem that is not this host's own, or that does not meet the needs; `Denied` for a
 /// directory of another user, or one that others may write to; else as [`LocalStore::open`].
 pub async fn open(url: &StoreUrl, options: OpenOptions) -> Result<Arc<dyn VolumeStore>> {
@@ -66,6 +67,10 @@ pub async fn open(url: &StoreUrl, options: OpenOptions) -> Result<Arc<dyn Volume
 /// As [`open`].
 pub async fn open_local(url: &StoreUrl, options: OpenOptions) -> Result<LocalStore> {
     let root = path_of(url).map_err(|error| error.during("open", url))?;
+    if options.state_directory.is_some() {
+        let error = Error::invalid("state_directory", "a local store keeps everything in itself");
+        return Err(error.during("open", url).advise("leave it out for local stores"));
+    }
     let at = StoreAt { root, kind: SCHEME.into(), location: url.to_string() };
     refuse_foreign(at.root.clone()).await.map_err(|error| error.during("open", url))?;
     let mode = options.mode;

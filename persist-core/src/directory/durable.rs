@@ -6,7 +6,8 @@ use crate::{
 };
 use std::{
     fs::File,
-    io::{ErrorKind, Write},
+    io::{self, ErrorKind, Write},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
@@ -84,9 +85,16 @@ impl Durable {
 
     /// A flushed file beside its later name. Hidden by its dot; dropped, it is removed.
     fn draft(&self, parent: &Path, bytes: &[u8]) -> Result<NamedTempFile> {
-        let named = tempfile::Builder::new().prefix(DRAFT_PREFIX).tempfile_in(parent);
-        let mut draft = named.map_err(|e| cause(e, "create", parent.display()))?;
-        draft.write_all(bytes).map_err(|e| cause(e, "write", draft.path().display()))?;
+        let mut refused = None;
+        let create = |path: &Path| {
+            let created = File::options().read(true).write(true).create_new(true).mode(0o600).open(path);
+            created.inspect_err(|e| refused = e.raw_os_error())
+        };
+        let named = tempfile::Builder::new().prefix(DRAFT_PREFIX).make_in(parent, create);
+        // The wrapper that names the path hides the kernel's number.
+        let bare = |e: io::Error| refused.map_or(e, io::Error::from_raw_os_error);
+        let draft = named.map_err(|e| cause(bare(e), "create", parent.display()))?;
+        draft.as_file().write_all(bytes).map_err(|e| cause(e, "write", draft.path().display()))?;
         self.file(draft.as_file(), draft.path())?;
         Ok(draft)
     }

@@ -9,7 +9,7 @@ use std::{fmt::Display, io};
 /// source. An error without a number is [`ErrorKind::Internal`].
 pub fn cause(error: impl Into<io::Error>, operation: &'static str, target: impl Display) -> Error {
     let error = error.into();
-    let verdict = error.raw_os_error().map_or(UNKNOWN, verdict);
+    let verdict = number(&error).map_or(UNKNOWN, verdict);
     verdict.error().with_source(error).during(operation, target)
 }
 
@@ -17,11 +17,25 @@ pub fn cause(error: impl Into<io::Error>, operation: &'static str, target: impl 
 /// link are refusals there (openat2(2): `EXDEV`, `ELOOP`; `ENOTDIR` for a link in place of a directory).
 pub fn beneath(error: impl Into<io::Error>, operation: &'static str, target: impl Display) -> Error {
     let error = error.into();
-    match error.raw_os_error() {
+    match number(&error) {
         Some(libc::ELOOP | libc::EXDEV | libc::ENOTDIR) => LEAVES.error().with_source(error),
         number => number.map_or(UNKNOWN, verdict).error().with_source(error),
     }
     .during(operation, target)
+}
+
+/// The kernel's number of an error. A library that wraps an error to name the path keeps only its kind.
+fn number(error: &io::Error) -> Option<i32> {
+    error.raw_os_error().or(match error.kind() {
+        io::ErrorKind::NotFound => Some(libc::ENOENT),
+        io::ErrorKind::PermissionDenied => Some(libc::EACCES),
+        io::ErrorKind::ReadOnlyFilesystem => Some(libc::EROFS),
+        io::ErrorKind::StorageFull => Some(libc::ENOSPC),
+        io::ErrorKind::QuotaExceeded => Some(libc::EDQUOT),
+        io::ErrorKind::OutOfMemory => Some(libc::ENOMEM),
+        io::ErrorKind::StaleNetworkFileHandle => Some(libc::ESTALE),
+        _ => None,
+    })
 }
 
 struct Verdict {
@@ -184,6 +198,13 @@ mod tests {
             assert!(error.to_string().contains("; "), "advice is missing: {error}");
             assert_eq!(error.target(), Some("a"));
         }
+    }
+
+    #[test]
+    fn what_a_library_has_wrapped_is_still_told_apart() {
+        let refused = tempfile::NamedTempFile::new_in("/nowhere/at/all").unwrap_err();
+        assert_eq!(refused.raw_os_error(), None, "the library does not wrap any more");
+        assert_eq!(cause(refused, "create", "x").kind(), ErrorKind::NotFound);
     }
 
     #[test]

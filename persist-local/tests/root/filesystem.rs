@@ -75,11 +75,6 @@ impl Filesystem {
         &self.mount
     }
 
-    /// The image below it.
-    pub fn image(&self) -> &Path {
-        &self.image
-    }
-
     /// Takes the power away and gives it back: what was not made durable is gone. Not on btrfs, which has
     /// no such call: [`as_after_a_power_cut`](Self::as_after_a_power_cut).
     pub fn cut_power(self) -> Self {
