@@ -2,7 +2,7 @@
 
 use super::{model::Op, scene};
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitCode, Stdio},
 };
@@ -71,15 +71,17 @@ async fn act(root: &Path, ops: &[Op]) -> ExitCode {
 
 /// An error that the child met is told on one line, for the parent to judge.
 fn refused(error: &persist_core::Error) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "REFUSED {:?} {:?} {error}", error.kind(), error.retry());
+    tell(std::io::stderr(), &format!("REFUSED {:?} {:?} {error}\n", error.kind(), error.retry()));
     ExitCode::from(3)
 }
 
 fn say(line: &str) {
-    // One write a line: what was said before a kill arrives whole. A fault that was meant for the store may
-    // hit this write instead: once.
-    let line = format!("{line}\n");
-    let out = std::io::stdout();
+    tell(std::io::stdout(), &format!("{line}\n"));
+}
+
+/// One write a line: what was said before a kill arrives whole. A fault that was meant for the store may hit
+/// this write instead: once.
+fn tell(out: impl std::os::fd::AsFd, line: &str) {
     let told = rustix::io::write(&out, line.as_bytes()).or_else(|_| rustix::io::write(&out, line.as_bytes()));
     assert_eq!(told, Ok(line.len()));
 }

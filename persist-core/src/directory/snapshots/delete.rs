@@ -3,14 +3,14 @@
 use super::record::{self, StoredSnapshot};
 use crate::{
     capability::Capabilities,
-    directory::{engine::Engine, stored::Located},
+    directory::{engine::Engine, exclusion::Exclusion, layout::VolumeLayout, stored::Located},
     error::{Error, ErrorKind, Result},
     id::Generation,
     name::VolumeName,
     progress::{Meter, Phase},
     snapshot::{DeleteSnapshotOptions, Outcome, SnapshotName},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 impl Engine {
     pub(crate) async fn delete_snapshot(
@@ -39,10 +39,7 @@ impl Engine {
             return Ok(Outcome::Already);
         }
         self.check_unread(layout, name, meter)?;
-        let claim = self.claim_tree(layout, &stored.generation)?.ok_or_else(|| {
-            Error::in_use("the snapshot is being read", Vec::new())
-                .advise("close what reads it (an open source, a clone that is made of it), then repeat")
-        })?;
+        let claim = self.claim_unread(layout, &stored.generation, meter)?;
         let last = self.is_last_name(&located, &stored)?;
         meter.enter(Phase::Publish);
         self.durable.remove(&layout.snapshot(name))?;
@@ -55,12 +52,47 @@ impl Engine {
         Ok(Outcome::Done)
     }
 
+    /// Claims a tree for its removal. A reader that was dropped lets go at its next safe point: it gets as
+    /// long as that takes.
+    ///
+    /// # Errors
+    /// `InUse` while it is being read; `Unavailable` once stopped.
+    fn claim_unread(
+        &self,
+        layout: &VolumeLayout,
+        generation: &Generation,
+        meter: &Meter,
+    ) -> Result<Exclusion> {
+        for pause in LETTING_GO {
+            if let Some(claim) = self.claim_tree(layout, generation)? {
+                return Ok(claim);
+            }
+            meter.check()?;
+            std::thread::park_timeout(pause);
+        }
+        self.claim_tree(layout, generation)?.ok_or_else(|| {
+            Error::in_use("the snapshot is being read", Vec::new())
+                .advise("close what reads it (an open source, a clone that is made of it), then repeat")
+        })
+    }
+
     /// Whether nothing else names the snapshot's tree. What cannot be read may.
     fn is_last_name(&self, located: &Located, stored: &StoredSnapshot) -> Result<bool> {
         let others = record::all(&located.layout)?;
         Ok(is_last(&stored.snapshot.name, &stored.generation, &located.stored.generation, &others))
     }
 }
+
+/// Pauses for a reader that lets go: three quarters of a second in all, many times what one read of a
+/// stream takes, and short enough for an answer.
+const LETTING_GO: [Duration; 6] = [
+    Duration::from_millis(5),
+    Duration::from_millis(20),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(375),
+];
 
 fn is_last(
     name: &SnapshotName,
