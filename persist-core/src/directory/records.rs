@@ -132,9 +132,10 @@ fn numbers(directory: &Path) -> Result<Vec<u64>> {
         let name = entry.map_err(|e| cause(e, "list", directory.display()))?.file_name();
         let text = name.to_string_lossy();
         match text.parse() {
-            Ok(number) => numbers.push(number),
-            Err(_) if text.starts_with(DRAFT_PREFIX) => {}
-            Err(_) => return Err(foreign(directory, &text)),
+            // Not `+1` or `01`: nobody would find it again under its number.
+            Ok(number) if u64::to_string(&number) == text => numbers.push(number),
+            _ if text.starts_with(DRAFT_PREFIX) => {}
+            _ => return Err(foreign(directory, &text)),
         }
     }
     Ok(numbers)
@@ -199,6 +200,15 @@ mod tests {
         fs::write(dir.path().join("4"), b"{").unwrap();
         let error = newest::<u64>(dir.path()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn a_number_that_is_written_otherwise_is_a_foreign_file() {
+        for name in ["+7", "007"] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(name), b"1").unwrap();
+            assert_eq!(newest::<u64>(dir.path()).unwrap_err().kind(), ErrorKind::Corrupt, "{name}");
+        }
     }
 
     #[test]

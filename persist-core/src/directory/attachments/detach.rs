@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     attachment::{AttachReport, AttachmentId, BusyFiles, DetachOptions, DetachReport},
-    directory::{engine::Engine, layout::VolumeLayout, place::Verdict, volumes},
+    directory::{engine::Engine, layout::VolumeLayout, place::Verdict, recovery::is_there, volumes},
     error::{Error, ErrorKind, HolderSeen, Result},
     id::{Epoch, VolumeId},
     lease::{LeaseState, Vouch},
@@ -90,7 +90,14 @@ impl Engine {
             None => self.volume_of(id)?,
         };
         let Some(layout) = layout else { return Ok(None) };
-        let _held = self.exclude(&layout, meter)?;
+        let _held = match self.exclude(&layout, meter) {
+            // Taken over, and the volume removed since.
+            Err(e) if e.kind() == ErrorKind::NotFound && self.on_record(&layout, id)?.is_none() => {
+                session.into_iter().try_for_each(|session| self.leave_behind(&session))?;
+                return Ok(None);
+            }
+            held => held?,
+        };
         let Some(stored) = self.on_record(&layout, id)? else {
             session.into_iter().try_for_each(|session| self.leave_behind(&session))?;
             return Ok(None);
@@ -152,6 +159,11 @@ impl Engine {
         if !attached.iter().any(|(other, _)| follows(other)) {
             self.lower(&session.layout, &stored, BusyFiles::Lazy)?;
         }
+        let directory = session.layout.attachments();
+        if is_there(&directory)? {
+            // It may be our own detach that failed after the unlink.
+            self.confirm(&directory)?;
+        }
         // Final states stay: one that was fenced is not released.
         session.signal.set(LeaseState::Released);
         self.served.remove(&session.id);
@@ -204,7 +216,10 @@ impl Engine {
         report.left = self.lower_for(leaving, &stored, busy, meter)?;
         leaving.mark(true);
         let removed = self.durable.remove(&layout.attachment(id));
-        removed.inspect_err(|_| leaving.mark(false))?;
+        removed.inspect_err(|_| {
+            // Gone, if not durably: that is no take-over.
+            leaving.mark(self.on_record(layout, id).is_ok_and(|there| there.is_none()));
+        })?;
         // From here on it is detached: what fails now is left to prune.
         let cleared = forget(layout, id).and_then(|()| self.clear_views(layout, id, meter));
         report.left.extend(cleared.err().map(|e| format!("left to prune: {e}")));

@@ -6,7 +6,7 @@
 
 use crate::{
     directory::{
-        durable::DRAFT_PREFIX,
+        durable::{DRAFT_PREFIX, unsure},
         engine::Engine,
         exclusion::Exclusion,
         intents::{self, Intent},
@@ -80,7 +80,7 @@ fn remove(
     let trashed = match options.trash {
         Trash::KeepFor(_) => Some(trashed),
         Trash::Bypass => {
-            engine.remove_trashed(&trashed.id, excluded, meter)?;
+            engine.remove_trashed(&trashed.id, excluded, meter).map_err(unsure)?;
             None
         }
     };
@@ -149,7 +149,8 @@ impl Engine {
         let mut stored = located.stored.clone();
         stored.volume.state = VolumeState::Trashed { since, until };
         self.publish(located, &stored)?;
-        self.free_name(&stored.volume.name, &stored.volume.id, meter)?;
+        // It is deleted by now.
+        self.free_name(&stored.volume.name, &stored.volume.id, meter).map_err(unsure)?;
         Ok(stored.volume)
     }
 

@@ -14,7 +14,7 @@ use crate::{
     name::VolumeName,
     progress::{Meter, Phase},
     snapshot::SnapshotName,
-    tree::{ApplyOptions, TreeSource, apply},
+    tree::{ApplyOptions, TreePath, TreeSource, apply},
     volume::{Import, Origin, Source, VolumeState},
 };
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
@@ -95,7 +95,10 @@ impl Opened {
 fn fill_from(engine: &Engine, source: &Arc<dyn TreeSource>, to: &Path, meter: &Meter) -> Result<Cut> {
     if let Some(directory) = source.directory() {
         check_apart(engine.layout.root(), directory)?;
-        return engine.place.import(directory, to, Import::Copy, meter);
+        let cut = engine.place.import(directory, to, Import::Copy, meter)?;
+        // A source that ended meanwhile, as with the store that it is of, has not kept its tree whole.
+        tokio::runtime::Handle::current().block_on(source.entry(&TreePath::root()))?;
+        return Ok(cut);
     }
     engine.place.make_tree(to)?;
     let options = ApplyOptions::default().with_meter(meter.clone());

@@ -8,9 +8,9 @@ use crate::{
     lease::{LeaseState, Vouch},
     progress::Meter,
     quiesce::SyncOptions,
-    snapshot::SnapshotName,
+    snapshot::{Outcome, SnapshotName},
     store::VolumeStore,
-    volume::VolumeSpec,
+    volume::{DeleteOptions, Trash, VolumeSpec},
 };
 use std::fs;
 
@@ -96,4 +96,18 @@ async fn what_somebody_began_since_prune_looked_is_not_cleared_away() {
     drop(held);
     store.engine.remove_stray_attachment(&layout, &id, &meter).unwrap();
     assert!(!layout.views_of(&id).exists() && !layout.served(&id).exists());
+}
+
+/// Fenced, and then even the volume went: there is nothing left to detach from.
+#[tokio::test]
+async fn a_fenced_holder_detaches_from_a_volume_that_was_removed_since() {
+    let world = World::new(PLAIN);
+    let (first, second) = (world.open("here").await, world.open("there").await);
+    let v = world.volume(&first, VolumeSpec::default());
+    let held = first.attach(&v, by("w")).await.unwrap();
+    let vouch = Vouch::new(held.id.clone(), held.epoch, "cut off");
+    second.detach(&held.id, DetachOptions::default().with_vouch(vouch)).await.unwrap();
+    second.delete(&v, DeleteOptions::default().with_trash(Trash::Bypass)).await.unwrap();
+    let detached = first.detach(&held.id, DetachOptions::default()).await.unwrap();
+    assert_eq!(detached.outcome, Outcome::Already);
 }

@@ -2,14 +2,18 @@
 
 use super::super::{create, delete};
 use crate::{
-    ErrorKind, VolumeStore,
+    ErrorKind, Retry, SnapshotName, SnapshotOptions, VolumeStore,
     care::{PruneMode, PruneOptions},
     clock::SystemEnvironment,
-    directory::fixture::{Fixture, name},
+    directory::{
+        exclusion::{Exclusion, Hold},
+        fixture::{Fixture, name},
+        plain_place::Point,
+    },
     id::VolumeId,
     progress::Meter,
     snapshot::Outcome,
-    volume::{CreateOptions, DeleteOptions, Trash},
+    volume::{CreateOptions, DeleteOptions, Source, Trash, VolumeState},
 };
 use std::{fs, time::Duration};
 
@@ -82,4 +86,40 @@ async fn a_volume_that_is_being_changed_is_never_taken_for_an_interrupted_creati
     drop(held);
     assert_eq!(apply().await.unwrap().items.len(), 1);
     assert!(!layout.root().exists());
+}
+
+/// The record that deletes it was made: that its name could not be given free does not undo that.
+#[tokio::test]
+async fn a_deletion_that_fails_after_its_record_does_not_say_that_nothing_happened() {
+    let fixture = Fixture::new().await;
+    let engine = &fixture.store.engine;
+    fixture.store.create(&name("a"), CreateOptions::default()).await.unwrap();
+    let located = engine.locate(&name("a")).unwrap();
+    let id = located.stored.volume.id.clone();
+    let _busy = Exclusion::attempt(&engine.layout.names_exclusion(), Hold::Alone).unwrap().unwrap();
+    let meter = Meter::default();
+    let deleted = std::thread::scope(|scope| {
+        let deleting = scope.spawn(|| engine.trash(&located, Trash::Bypass, &meter));
+        while engine.locate_id(&id).unwrap().stored.volume.state == VolumeState::Ready {
+            std::thread::yield_now();
+        }
+        meter.stop();
+        deleting.join().unwrap()
+    });
+    assert_eq!(deleted.unwrap_err().retry(), Retry::Verify);
+}
+
+/// The store that a source is of was closed while its tree was copied: it may have been removed meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_ends_while_it_is_copied_makes_no_volume() {
+    let fixture = Fixture::new().await;
+    let (store, other, s) = (&fixture.store, fixture.other().await, SnapshotName::new("s").unwrap());
+    store.create(&name("a"), CreateOptions::default()).await.unwrap();
+    store.snapshot(&name("a"), &s, SnapshotOptions::default()).await.unwrap();
+    let source = other.open_snapshot(&name("a"), &s).await.unwrap();
+    let handle = tokio::runtime::Handle::current();
+    fixture.place.at(Point::BeforeTree, move || handle.block_on(other.close()).map(drop));
+    let options = CreateOptions::default().with_source(Source::Tree(source));
+    store.create(&name("b"), options).await.unwrap_err();
+    assert_eq!(store.get(&name("b")).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
