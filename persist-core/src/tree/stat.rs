@@ -2,10 +2,13 @@
 
 use super::entry::{EntryKind, Metadata};
 use rustix::{
-    fs::{AtFlags, FileType, StatxFlags, makedev, statx},
+    fs::{AtFlags, FileType, StatxFlags, makedev, readlinkat, statx},
     io::Errno,
 };
-use std::{ffi::CStr, os::fd::BorrowedFd};
+use std::{
+    ffi::{CStr, CString},
+    os::fd::BorrowedFd,
+};
 
 /// An entry that is already resolved: nothing below follows a link.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +22,13 @@ pub enum Handle<'a> {
         /// One component; a symbolic link is meant itself.
         name: &'a CStr,
     },
+}
+
+/// Where the symbolic link `name` of the opened directory `dir` points. What is no link any more since it was
+/// looked at (readlink(2), `EINVAL`) is gone as that link.
+pub(super) fn link_target(dir: BorrowedFd<'_>, name: &CStr) -> Result<CString, Errno> {
+    readlinkat(dir, name, Vec::new())
+        .map_err(|error| if error == Errno::INVAL { Errno::NOENT } else { error })
 }
 
 /// The type of an entry, without what belongs to it.
@@ -220,5 +230,20 @@ impl From<&EntryKind> for Kind {
             EntryKind::CharacterDevice { .. } => Self::CharacterDevice,
             EntryKind::BlockDevice { .. } => Self::BlockDevice,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_link_that_became_a_file_is_gone_as_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "x").unwrap();
+        let opened = std::fs::File::open(dir.path()).unwrap();
+        assert_eq!(link_target(opened.as_fd(), c"file"), Err(Errno::NOENT));
+        assert_eq!(link_target(opened.as_fd(), c"nothing"), Err(Errno::NOENT));
     }
 }

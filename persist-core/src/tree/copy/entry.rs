@@ -14,12 +14,12 @@ use crate::{
         losses::Loss,
         metadata::{FlagsWhen, MetadataWriter, Target, Trust, read_metadata},
         node::{In, Side},
-        stat::{Handle, Kind, Stat},
+        stat::{Handle, Kind, Stat, link_target},
         walk::{MOUNTED, lost},
     },
 };
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, ftruncate, linkat, mknodat, openat, readlinkat, symlinkat},
+    fs::{AtFlags, FileType, Mode, OFlags, ftruncate, linkat, mknodat, openat, symlinkat},
     io::Errno,
 };
 use std::{
@@ -304,7 +304,7 @@ impl Copier<'_> {
             return Ok(Made::No);
         }
         let made = match stat.kind {
-            Kind::Symlink => match readlinkat(at.source, at.name, Vec::new()) {
+            Kind::Symlink => match link_target(at.source, at.name) {
                 Ok(to) => symlinkat(to, at.target, at.name),
                 Err(error) => return Err(Stop::Lost(error)),
             },

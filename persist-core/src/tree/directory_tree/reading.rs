@@ -3,10 +3,10 @@
 use crate::tree::{
     entry::{DataRange, Entry, EntryKind, Metadata, TreePath},
     metadata::read_metadata,
-    stat::{Handle, Kind, Stat},
+    stat::{Handle, Kind, Stat, link_target},
 };
 use rustix::{
-    fs::{Mode, OFlags, SeekFrom, openat, readlinkat, seek},
+    fs::{Mode, OFlags, SeekFrom, openat, seek},
     io::Errno,
 };
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 pub(super) fn entry(handle: Handle<'_>, stat: &Stat, path: TreePath) -> Result<Entry, Errno> {
     let (Handle::Name { dir, name }, Kind::File) = (handle, stat.kind) else {
         let target = match (handle, stat.kind) {
-            (Handle::Name { dir, name }, Kind::Symlink) => readlinkat(dir, name, Vec::new())?.into_bytes(),
+            (Handle::Name { dir, name }, Kind::Symlink) => link_target(dir, name)?.into_bytes(),
             _ => Vec::new(),
         };
         return Ok(Entry::new(path, stat.entry_kind(target), metadata(handle, stat)?));
