@@ -17,6 +17,7 @@
 )]
 
 mod child;
+mod conformance;
 mod counts;
 mod filesystem;
 mod injected;
@@ -25,6 +26,7 @@ mod model;
 mod power;
 mod raw;
 mod scene;
+mod subject;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::process::ExitCode;
@@ -34,7 +36,8 @@ fn main() -> ExitCode {
     if words.next().as_deref() == Some(child::MARK) {
         return child::main(words);
     }
-    let trials = [counts::trials(), kills::trials(), power::trials(), injected::trials()];
+    let trials =
+        [conformance::trials(), counts::trials(), kills::trials(), power::trials(), injected::trials()];
     let trials = trials.into_iter().flatten().map(Planned::into_trial).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -1,0 +1,44 @@
+//! The local store as a subject of the conformance suite.
+
+use async_trait::async_trait;
+use persist_core::{
+    Node, OpenMode, OpenOptions, Result, StoreUrl, VolumeStore,
+    clock::{Clock, Environment, ManualClock, SystemEnvironment},
+    conformance::Subject,
+};
+use std::{path::Path, sync::Arc};
+use tempfile::TempDir;
+
+/// A local store that goes with its directory.
+pub struct Local {
+    directory: TempDir,
+    clock: ManualClock,
+}
+
+impl Local {
+    /// A fresh store in `directory`.
+    pub fn fresh(directory: TempDir) -> Arc<dyn Subject> {
+        Arc::new(Self { directory, clock: ManualClock::at(SystemEnvironment.now()) })
+    }
+}
+
+#[async_trait]
+impl Subject for Local {
+    async fn open(&self, node: Node) -> Result<Arc<dyn VolumeStore>> {
+        let url = StoreUrl::local(&self.directory.path().join("store"))?;
+        let environment = Environment { clock: Arc::new(self.clock.clone()), ..Environment::default() };
+        let options = OpenOptions::default()
+            .with_mode(OpenMode::CreateIfMissing)
+            .with_node(node)
+            .with_environment(environment);
+        persist_local::open(&url, options).await
+    }
+
+    fn scratch(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+}
