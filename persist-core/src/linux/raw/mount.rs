@@ -45,7 +45,9 @@ impl NamespaceKeeper {
     pub(in crate::linux) fn start() -> io::Result<Self> {
         let mut handle: libc::c_int = -1;
         let args = CloneArgs {
-            flags: (libc::CLONE_NEWUSER | libc::CLONE_PIDFD).unsigned_abs().into(),
+            // The table of descriptors is shared until `linger` has one of its own: a copy would keep every
+            // flock of this process for as long as the child is not scheduled.
+            flags: (libc::CLONE_NEWUSER | libc::CLONE_PIDFD | libc::CLONE_FILES).unsigned_abs().into(),
             pidfd: (&raw mut handle).expose_provenance() as u64,
             ..CloneArgs::default()
         };
@@ -112,10 +114,11 @@ fn linger() -> ! {
     let time = libc::timespec { tv_sec: KEEPER_SECONDS, tv_nsec: 0 };
     let none = std::ptr::null::<()>();
     // SAFETY: raw system calls on numbers and on `time`, which lives through them: allowed after a fork of
-    // a program with several threads. The descriptors are copies; a lock (flock) held through one of them
-    // must not be kept by this process, so all are closed.
+    // a program with several threads. The descriptors are the parent's own; CLOSE_RANGE_UNSHARE gives this
+    // process an empty table and leaves the parent's alone (close_range(2)): a lock (flock) held through
+    // one of them is never kept by this process.
     unsafe {
-        libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0);
+        libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE);
         libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
         libc::syscall(libc::SYS_ppoll, none, 0, &raw const time, none, 0);
         libc::_exit(0)
