@@ -204,7 +204,7 @@ mod tests {
     fn what_a_library_has_wrapped_is_still_told_apart() {
         let refused = tempfile::NamedTempFile::new_in("/nowhere/at/all").unwrap_err();
         assert_eq!(refused.raw_os_error(), None, "the library does not wrap any more");
-        assert_eq!(cause(refused, "create", "x").kind(), ErrorKind::NotFound);
+        assert_eq!(cause(refused, "create", "x").kind(), NotFound);
     }
 
     #[test]
