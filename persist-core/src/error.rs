@@ -58,8 +58,11 @@ pub enum Retry {
 ///
 /// `Display` is one line without secrets; control characters of names are escaped. The chain of
 /// [`std::error::Error::source`] ends at the cause of the operating system or of the client library.
+#[derive(thiserror::Error)]
+#[error(transparent)]
 pub struct Error(Box<Inner>);
 
+#[derive(Debug, thiserror::Error)]
 struct Inner {
     kind: ErrorKind,
     retry: Retry,
@@ -218,10 +221,10 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = String::new();
-        self.0.write_line(&mut line)?;
+        self.write_line(&mut line)?;
         line.chars().try_for_each(|c| match c {
             c if c.is_control() => write!(f, "{}", c.escape_default()),
             c => fmt::Write::write_char(f, c),
@@ -239,12 +242,6 @@ impl fmt::Debug for Error {
             .field("detail", &inner.detail)
             .field("source", &inner.source)
             .finish()
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source.as_deref().map(|source| source as _)
     }
 }
 
