@@ -1,7 +1,8 @@
 //! What needs root: the store on real filesystems, killed, cut off from power, and lied to by the kernel.
 //!
-//! `cargo test -p persist-local --test root`. Without root, or without a tool, a test is ignored and says
-//! why; `PERSIST_REQUIRE=conformance,kills,...` names the suites that must not be: there it fails.
+//! `PERSIST_REQUIRE=conformance,counts,injected,kills,power cargo test -p persist-local --test root` runs the
+//! suites that it names, all of which must be able to: without root, or without a tool, they fail. A suite that
+//! is not named is ignored, also by root, so that the plain test command mounts nothing; `-- --ignored` runs it.
 
 #![allow(
     missing_docs,
@@ -62,13 +63,15 @@ impl Planned {
     }
 
     fn into_trial(self) -> Trial {
-        let missing = missing(&self.tools);
-        let required = required(self.suite);
-        let name = format!("{}::{}", self.suite, self.name);
-        match missing {
-            None => Trial::test(name, self.run),
-            Some(why) if required => Trial::test(name, move || Err(format!("required, but {why}").into())),
-            Some(why) => Trial::test(format!("{name} ({why})"), || Ok(())).with_ignored_flag(true),
+        let Self { suite, name, tools, run } = self;
+        let name = format!("{suite}::{name}");
+        match (missing(&tools), required(suite)) {
+            (None, true) => Trial::test(name, run),
+            (None, false) => {
+                Trial::test(format!("{name} (not in PERSIST_REQUIRE)"), run).with_ignored_flag(true)
+            }
+            (Some(why), true) => Trial::test(name, move || Err(format!("required, but {why}").into())),
+            (Some(why), false) => Trial::test(format!("{name} ({why})"), || Ok(())).with_ignored_flag(true),
         }
     }
 }
