@@ -27,6 +27,7 @@ use rustix::{
 use std::{
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
+    time::Duration,
 };
 use target::Target;
 
@@ -272,10 +273,30 @@ fn mount_id(of: &OwnedFd, name: impl std::fmt::Display) -> Result<u64> {
 /// The deepest first, so that each is free when its turn comes.
 fn unmount_all(table: &MountTable, ours: &Mount) -> Result<()> {
     table.below(ours.id).into_iter().rev().chain([ours]).try_for_each(|mount| {
-        rustix::mount::unmount(&mount.at, UnmountFlags::NOFOLLOW)
-            .map_err(|error| cause(error, "unmount", mount.at.display()))
+        unmount_idle(&mount.at).map_err(|error| cause(error, "unmount", mount.at.display()))
     })
 }
+
+/// Unmounts what nobody uses. A process that was just forked holds copies of our descriptors until its
+/// execve(2) closes them: it gets as long as that takes.
+fn unmount_idle(at: &Path) -> rustix::io::Result<()> {
+    for pause in UNTIL_EXEC {
+        match rustix::mount::unmount(at, UnmountFlags::NOFOLLOW) {
+            Err(Errno::BUSY) => std::thread::park_timeout(pause),
+            answer => return answer,
+        }
+    }
+    rustix::mount::unmount(at, UnmountFlags::NOFOLLOW)
+}
+
+/// A fifth of a second in all: many times what lies between fork(2) and execve(2), and short for an answer.
+const UNTIL_EXEC: [Duration; 5] = [
+    Duration::from_millis(2),
+    Duration::from_millis(8),
+    Duration::from_millis(30),
+    Duration::from_millis(60),
+    Duration::from_millis(100),
+];
 
 /// Tries the plain way first, to be able to say that it is gone.
 fn unmount_lazily(table: &MountTable, ours: &Mount) -> Result<Unbound> {
