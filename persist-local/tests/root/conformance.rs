@@ -6,7 +6,11 @@ use super::{
     subject::Local,
 };
 use persist_core::conformance::promises;
-use std::sync::{Arc, OnceLock};
+use std::{
+    os::unix::fs::MetadataExt,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 /// A filesystem, and whether its quota groups are enabled, which makes sizes hold on btrfs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,11 @@ fn on(under: Under) -> Vec<Planned> {
         )
     };
     promises().iter().map(plan).collect()
+}
+
+fn is_mount(path: &Path) -> bool {
+    let device = |path: &Path| std::fs::metadata(path).unwrap().dev();
+    device(path) != device(path.parent().unwrap())
 }
 
 impl Under {

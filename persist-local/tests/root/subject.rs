@@ -6,6 +6,7 @@ use persist_core::{
     clock::{Clock, Environment, ManualClock, SystemEnvironment},
     conformance::Subject,
 };
+use rustix::mount::{UnmountFlags, unmount};
 use std::{path::Path, sync::Arc};
 use tempfile::TempDir;
 
@@ -19,6 +20,18 @@ impl Local {
     /// A fresh store in `directory`.
     pub fn fresh(directory: TempDir) -> Arc<dyn Subject> {
         Arc::new(Self { directory, clock: ManualClock::at(SystemEnvironment.now()) })
+    }
+}
+
+/// Takes away the mounts of attachments that a test left, as it may: else the directory stays, and they do.
+impl Drop for Local {
+    fn drop(&mut self) {
+        let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        // Field 5 of proc_pid_mountinfo(5); the last one mounted first.
+        let points = table.lines().rev().filter_map(|line| line.split(' ').nth(4));
+        for point in points.filter(|point| Path::new(point).starts_with(self.directory.path())) {
+            let _ = unmount(point, UnmountFlags::DETACH);
+        }
     }
 }
 
