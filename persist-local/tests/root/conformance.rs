@@ -39,6 +39,8 @@ fn on(under: Under) -> Vec<Planned> {
             move || {
                 let filesystem = shared.get_or_init(|| under.make());
                 promise.check(Local::fresh(tempfile::tempdir_in(filesystem.path()).unwrap()));
+                // Whoever unmounts it from outside would have the rest tried on what is below, and found good.
+                assert!(is_mount(filesystem.path()), "{} is not mounted any more", under.word());
                 Ok(())
             },
         )
