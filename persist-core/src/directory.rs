@@ -13,6 +13,7 @@ mod exclusion;
 #[cfg(test)]
 mod fixture;
 mod hooks;
+pub mod host;
 mod intents;
 mod layout;
 mod marker;

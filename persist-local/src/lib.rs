@@ -26,10 +26,7 @@
 //! directory that others may write to is refused.
 
 mod findings;
-mod flush;
-mod place;
 mod probe;
-mod verdict;
 
 pub use persist_core::directory::DirectoryStore as LocalStore;
 

@@ -1,79 +1,21 @@
-//! Finding out what is under a store: the only part of opening that tries things.
+//! Opening the place of a local store: what is not one is refused before anything is tried.
 
-use crate::{
-    findings::{self, Ability, Findings, Selinux, Tried},
-    place::LocalPlace,
-};
+use crate::findings::{self, Promises};
 use persist_core::{
-    Error, ErrorKind, OpenMode, Result,
-    directory::Place,
-    linux::{
-        btrfs::{self, Quota},
-        cause::cause,
-        filesystem, mount,
+    OpenMode, Result,
+    directory::{
+        Place,
+        host::{Findings, HostPlace},
     },
+    linux::{cause::cause, filesystem},
 };
-use rustix::process::geteuid;
-use std::{
-    fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
-    sync::Arc,
-};
+use std::{fs, path::Path, sync::Arc};
 
 /// Probes the store's directory, or refuses it.
 pub(crate) fn probe(at: &Path, mode: OpenMode) -> Result<Arc<dyn Place>> {
     let at = fs::canonicalize(at).map_err(|error| cause(error, "probe", at.display()))?;
     let look = filesystem::look(&at)?;
     findings::check(&look, mode, &at)?;
-    check_owner(&at)?;
-    let findings = Findings {
-        tried: tried(&at, mode)?,
-        mounts: ability(mount::probe(&at)),
-        id_map: ability(mount::probe_id_map(&at)),
-        quota: if look.name == "btrfs" { btrfs::quota(&at)? } else { Quota::Disabled },
-        selinux: if filesystem::selinux_is_active() { Selinux::Active } else { Selinux::Absent },
-        look,
-    };
-    Ok(Arc::new(LocalPlace::new(at, &findings)?))
-}
-
-fn tried(at: &Path, mode: OpenMode) -> Result<Tried> {
-    if mode == OpenMode::ReadOnly {
-        return Ok(Tried::ReadOnly);
-    }
-    match filesystem::probe(at) {
-        Err(error) if error.kind() == ErrorKind::Exhausted => Ok(Tried::Full(error.to_string())),
-        probed => probed.map(Tried::Done),
-    }
-}
-
-/// Refuses a directory in which another user could put something else in the store's place.
-fn check_owner(at: &Path) -> Result<()> {
-    let metadata = fs::metadata(at).map_err(|error| cause(error, "probe", at.display()))?;
-    let (owner, me) = (metadata.uid(), geteuid().as_raw());
-    let refusal = |what: &'static str| {
-        Error::new(ErrorKind::Denied, what)
-            .context("path", at.display())
-            .context("owner", owner)
-            .context("mode", format_args!("{:04o}", metadata.permissions().mode() & 0o7777))
-    };
-    if owner != me && owner != 0 {
-        let refusal =
-            refusal("the store's directory belongs to another user, who could replace what is in it");
-        return Err(refusal.context("this user", me).advise("open the store as its owner"));
-    }
-    if metadata.permissions().mode() & 0o022 != 0 {
-        let refusal =
-            refusal("other users may write to the store's directory, and could replace what is in it");
-        return Err(refusal.advise("take the right away (chmod go-w), or choose a directory of its own"));
-    }
-    Ok(())
-}
-
-fn ability(tried: Result<()>) -> Ability {
-    match tried {
-        Ok(()) => Ability::Has,
-        Err(error) => Ability::Lacks(error.to_string()),
-    }
+    let found = Findings::probe(&at, look, mode)?;
+    Ok(Arc::new(HostPlace::new(at, found.capabilities(), Promises(&found).characteristics())?))
 }

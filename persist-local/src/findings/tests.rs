@@ -1,5 +1,5 @@
 use super::*;
-use persist_core::linux::filesystem::{Kind, classify};
+use persist_core::linux::filesystem::{Kind, Probed, classify};
 use std::time::Duration;
 
 fn look(name: &str, options: &[&str]) -> Look {
@@ -35,7 +35,7 @@ fn each_filesystem_gets_the_promises_it_keeps() {
     for (name, abilities, flags, survives) in table {
         let found = findings(name, abilities);
         assert_eq!(found.capabilities(), flags, "{name}");
-        let characteristics = found.characteristics();
+        let characteristics = Promises(&found).characteristics();
         assert_eq!(characteristics.survives, survives, "{name}");
         let atomic = flags.contains(C::INSTANT_SNAPSHOTS);
         assert_eq!(characteristics.cut_consistency == Consistency::Atomic, atomic, "{name}");
@@ -78,14 +78,14 @@ fn every_missing_flag_is_explained() {
         C::LABEL,
     ];
     for name in ["tmpfs", "overlay", "ext2", "new-one"] {
-        let remarks = findings(name, Abilities::empty()).characteristics().remarks.join("\n");
+        let remarks = Promises(&findings(name, Abilities::empty())).characteristics().remarks.join("\n");
         for flag in explained {
             assert!(remarks.contains(&flag.to_string()), "{name}: {flag} is not explained in\n{remarks}");
         }
     }
     let mut found = findings("ext4", Abilities::empty());
     found.mounts = Ability::Has;
-    assert!(found.characteristics().remarks.join("\n").contains("no ID_MAP: no privilege"));
+    assert!(Promises(&found).characteristics().remarks.join("\n").contains("no ID_MAP: no privilege"));
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn nothing_is_claimed_that_was_not_tried() {
     assert_eq!(found.capabilities(), C::FAST | C::LOCAL_IO | C::RELIABLE);
     found.tried = Tried::Full("no space".into());
     assert_eq!(found.capabilities(), findings("ext4", Abilities::empty()).capabilities());
-    let characteristics = found.characteristics();
+    let characteristics = Promises(&found).characteristics();
     assert_eq!(characteristics.fsync_latency, None);
     assert!(characteristics.remarks.join("\n").contains("make room and open again"));
 }

@@ -1,6 +1,9 @@
 //! The flush of a whole filesystem, with errors that reach everybody whose writes they may have lost.
 
-use persist_core::{Error, ErrorKind, Result, Retry, linux::cause::cause};
+use crate::{
+    error::{Error, ErrorKind, Result, Retry},
+    linux::cause::cause,
+};
 use std::{
     collections::HashMap,
     fs::File,
@@ -14,7 +17,7 @@ use std::{
 /// have lost the writes of any volume. So a failure is remembered, and each tree that existed then is told
 /// once, at its next flush.
 #[derive(Debug)]
-pub(crate) struct Flusher {
+pub(super) struct Flusher {
     root: File,
     state: Mutex<State>,
 }
@@ -29,19 +32,19 @@ struct State {
 
 impl Flusher {
     /// Opens the descriptor.
-    pub(crate) fn new(root: &Path) -> Result<Self> {
+    pub(super) fn new(root: &Path) -> Result<Self> {
         let root = File::open(root).map_err(|error| cause(error, "open", root.display()))?;
         Ok(Self { root, state: Mutex::default() })
     }
 
     /// Makes everything durable that was written to the filesystem before the call.
-    pub(crate) fn flush(&self, at: &Path) -> Result<()> {
+    pub(super) fn flush(&self, at: &Path) -> Result<()> {
         self.flush_by(at, || rustix::fs::syncfs(&self.root))
     }
 
     /// Says that the tree `at` was made just now: no failure until now was about it, nor about its volume
     /// if it is the volume's first.
-    pub(crate) fn born(&self, at: &Path) {
+    pub(super) fn born(&self, at: &Path) {
         let mut state = self.state();
         let failures = state.failures;
         if failures == 0 {
@@ -56,7 +59,7 @@ impl Flusher {
     }
 
     /// Says that the tree `at` is gone.
-    pub(crate) fn gone(&self, at: &Path) {
+    pub(super) fn gone(&self, at: &Path) {
         self.state().told.remove(at);
     }
 

@@ -1,8 +1,8 @@
 //! Who may be declared dead on this host.
 
-use persist_core::{
-    Holder, Liveness, Node,
-    directory::Verdict,
+use crate::{
+    directory::place::Verdict,
+    holder::{Holder, Liveness, Node},
     linux::process::{self, Life},
 };
 
@@ -10,7 +10,7 @@ use persist_core::{
 ///
 /// A boot that is over ends its processes with it, so it proves both kinds dead; nothing proves an
 /// [`External`](Liveness::External) holder dead.
-pub(crate) fn verdict(holder: &Holder, here: &Node) -> Verdict {
+pub(super) fn verdict(holder: &Holder, here: &Node) -> Verdict {
     if holder.liveness == Liveness::External {
         return Verdict::CannotTell;
     }
@@ -32,7 +32,7 @@ pub(crate) fn verdict(holder: &Holder, here: &Node) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use persist_core::{Workload, holder::BootId, holder::ProcessId};
+    use crate::holder::{BootId, ProcessId, Workload};
 
     fn holder(node: &Node, liveness: Liveness) -> Holder {
         Holder::new(node.clone(), Workload::new("w").unwrap(), liveness)

@@ -1,9 +1,10 @@
 //! Making, cutting and removing trees, by the cheapest way that is there.
 
 use super::Trees;
-use persist_core::{
-    Capabilities, Consistency, Error, ErrorKind, Result,
-    directory::{Cut, CutMode},
+use crate::{
+    capability::{Capabilities, Consistency},
+    directory::place::{Cut, CutMode},
+    error::{Error, ErrorKind, Result},
     linux::{Writes, btrfs, cause::cause},
     progress::Meter,
     tree::{

@@ -1,13 +1,19 @@
-//! The filesystem of this host under a store, as the directory engine uses it.
+//! A filesystem of this host under a store: what was found there, and how the directory engine uses it.
 
 mod cut;
+mod findings;
+mod flush;
+mod probe;
+mod verdict;
 
-use crate::{findings::Findings, flush::Flusher, verdict::verdict};
-use persist_core::{
-    Capabilities, Characteristics, Error, ErrorKind, Holder, Node, Result,
+pub use findings::{Ability, Findings, Selinux, Tried};
+
+use super::place::{Cut, CutMode, MountMode, MountRequest, MountSite, Place, Unmounted, Verdict};
+use crate::{
     attachment::BusyFiles,
-    directory::{Cut, CutMode, MountMode, MountRequest, MountSite, Place, Unmounted, Verdict},
-    error::Detail,
+    capability::{Capabilities, Characteristics},
+    error::{Detail, Error, ErrorKind, Result},
+    holder::{Holder, Node},
     linux::{
         Writes, btrfs,
         cause::cause,
@@ -16,11 +22,14 @@ use persist_core::{
     progress::Meter,
     volume::Import,
 };
+use flush::Flusher;
 use std::path::{Path, PathBuf};
+use verdict::verdict;
 
-/// A directory on a filesystem of this host.
+/// A directory on a filesystem of this host. For authors of stores: what it promises is theirs to decide from
+/// the [`Findings`].
 #[derive(Debug)]
-pub(crate) struct LocalPlace {
+pub struct HostPlace {
     /// Without links.
     root: PathBuf,
     capabilities: Capabilities,
@@ -38,13 +47,17 @@ enum Trees {
     Directories,
 }
 
-impl LocalPlace {
-    pub(crate) fn new(root: PathBuf, findings: &Findings) -> Result<Self> {
-        let capabilities = findings.capabilities();
+impl HostPlace {
+    /// The directory `root`, which was probed, as a place with these promises. Its trees are subvolumes where
+    /// [`INSTANT_SNAPSHOTS`](Capabilities::INSTANT_SNAPSHOTS) is claimed.
+    ///
+    /// # Errors
+    /// As the filesystem reports them: the directory is opened, to flush through.
+    pub fn new(root: PathBuf, capabilities: Capabilities, characteristics: Characteristics) -> Result<Self> {
         let cuts = capabilities.contains(Capabilities::INSTANT_SNAPSHOTS);
         Ok(Self {
             capabilities,
-            characteristics: findings.characteristics(),
+            characteristics,
             trees: if cuts { Trees::Subvolumes } else { Trees::Directories },
             flusher: Flusher::new(&root)?,
             root,
@@ -52,7 +65,7 @@ impl LocalPlace {
     }
 }
 
-impl Place for LocalPlace {
+impl Place for HostPlace {
     fn capabilities(&self) -> Capabilities {
         self.capabilities
     }
