@@ -14,4 +14,5 @@
 //!
 //! Until then the facade refuses an `s3://` URL. It does not fall back to anything.
 
+pub mod format;
 pub mod head;

@@ -1,0 +1,7 @@
+//! The bytes of a volume in a bucket: chunks, frames, packs, commits, and the keys that seal them.
+//!
+//! Pure: bytes in, bytes out; no I/O, no clock, no randomness of its own. `docs/format.md` is normative to
+//! the byte. Everything that comes from a bucket is checked against hard limits before memory is taken for
+//! it, and whatever is not what was written is `Corrupt`.
+
+pub mod location;
