@@ -4,8 +4,10 @@
 //! store can refuse is a conditional write. So the object that carries the epoch is the object whose
 //! change is the commit.
 
-mod change;
+pub mod change;
+pub mod free;
 pub mod lease;
+pub mod names;
 pub mod prune;
 pub mod record;
 pub mod recovery;

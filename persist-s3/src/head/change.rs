@@ -1,7 +1,51 @@
 //! The changes of a head: each gives the next body, sealed; nothing else ever becomes one.
 
-use super::record::{CommitName, Head, Lease, PackName, SessionId, Stage};
+use super::{
+    names::{CommitName, Condemned, UniqueName},
+    record::{Head, Lease, SessionId, Stage, TOMBSTONES_MAX, Trashed},
+};
 use persist_core::{Error, ErrorKind, Result};
+
+/// A change of a head by the session that holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing but the write id: the lease goes on.
+    Renew,
+    /// The volume moves to a commit.
+    Commit(CommitName),
+    /// The lease is given back.
+    Release,
+    /// What is about to be removed, before anybody looks who needs it: as many as a head holds.
+    Condemn(Vec<Condemned>),
+    /// The same, listed in an immutable object.
+    CondemnListed(UniqueName),
+    /// All tombstones are dropped: what they named is gone for certain, or stays.
+    Absolve,
+    /// Another description of the volume.
+    Describe(UniqueName),
+    /// The volume is deleted, for good or into the trash.
+    Delete(Option<Trashed>),
+}
+
+impl Change {
+    /// The head after this change of `head` by `session`.
+    ///
+    /// # Errors
+    /// `Fenced` unless `session` holds the lease; `Exhausted` for more tombstones than a head holds;
+    /// `Internal` for a commit that is not the next one of its epoch.
+    pub fn of(&self, head: &Head, session: SessionId, nonce: u128) -> Result<Head> {
+        match self {
+            Self::Renew => head.renewed(session, nonce),
+            Self::Commit(commit) => head.committed(session, commit.clone(), nonce),
+            Self::Release => head.released(session, nonce),
+            Self::Condemn(names) => head.condemned(session, names.iter().cloned(), nonce),
+            Self::CondemnListed(list) => head.condemned_by_list(session, *list, nonce),
+            Self::Absolve => head.absolved(session, nonce),
+            Self::Describe(record) => head.described(session, *record, nonce),
+            Self::Delete(trash) => head.deleted(session, *trash, nonce),
+        }
+    }
+}
 
 impl Head {
     /// Taken by a session: the next epoch, its lease.
@@ -9,8 +53,9 @@ impl Head {
     /// # Errors
     /// `NotFound` for a deleted volume.
     pub fn taken(&self, lease: Lease, nonce: u128) -> Result<Self> {
-        self.check_live()?;
-        let next = Self { epoch: self.epoch.next(), lease: Some(lease), ..self.clone() };
+        self.check_there()?;
+        // It was found by its name, so it has one; and whoever was about to delete it finds that it changed.
+        let next = Self { stage: Stage::Live, epoch: self.epoch.next(), lease: Some(lease), ..self.clone() };
         next.sealed(nonce)
     }
 
@@ -49,59 +94,86 @@ impl Head {
         next.sealed(nonce)
     }
 
-    /// Packs condemned by its holder: written before anything looks who needs them.
+    /// With more tombstones, by its holder: written before anything looks who needs what they name.
     ///
     /// # Errors
     /// `Fenced` unless `session` holds the lease; `Exhausted` for more tombstones than a head holds.
     pub fn condemned(
         &self,
         session: SessionId,
-        packs: impl IntoIterator<Item = PackName>,
+        names: impl IntoIterator<Item = Condemned>,
         nonce: u128,
     ) -> Result<Self> {
         self.check_held(session)?;
         let mut next = self.clone();
-        next.tombstones.extend(packs);
-        next.sealed(nonce)
-    }
-
-    /// Tombstones dropped by its holder, for packs that are gone for certain or that stay.
-    ///
-    /// # Errors
-    /// `Fenced` unless `session` holds the lease.
-    pub fn absolved<'a>(
-        &self,
-        session: SessionId,
-        packs: impl IntoIterator<Item = &'a PackName>,
-        nonce: u128,
-    ) -> Result<Self> {
-        self.check_held(session)?;
-        let mut next = self.clone();
-        for pack in packs {
-            next.tombstones.remove(pack);
+        next.tombstones.extend(names);
+        if next.tombstones.len() > TOMBSTONES_MAX {
+            return Err(Error::new(ErrorKind::Exhausted, "a head does not hold so many tombstones")
+                .context("tombstones", next.tombstones.len())
+                .context("limit", TOMBSTONES_MAX));
         }
         next.sealed(nonce)
     }
 
-    /// Deleted by its holder. Final.
+    /// With the tombstones of an immutable object, by its holder.
     ///
     /// # Errors
-    /// `Fenced` unless `session` holds the lease.
-    pub fn deleted(&self, session: SessionId, nonce: u128) -> Result<Self> {
+    /// `Fenced` unless `session` holds the lease; `Internal` while there is another list.
+    pub fn condemned_by_list(&self, session: SessionId, list: UniqueName, nonce: u128) -> Result<Self> {
         self.check_held(session)?;
-        let next = Self { stage: Stage::Deleted, lease: None, ..self.clone() };
+        if self.more_tombstones.is_some() {
+            return Err(Error::internal("a second list of tombstones"));
+        }
+        let next = Self { more_tombstones: Some(list), ..self.clone() };
         next.sealed(nonce)
     }
 
-    fn check_live(&self) -> Result<()> {
+    /// Without tombstones, by its holder: what they named is gone for certain, or stays.
+    ///
+    /// # Errors
+    /// `Fenced` unless `session` holds the lease.
+    pub fn absolved(&self, session: SessionId, nonce: u128) -> Result<Self> {
+        self.check_held(session)?;
+        let next = Self { tombstones: Default::default(), more_tombstones: None, ..self.clone() };
+        next.sealed(nonce)
+    }
+
+    /// With another description, by its holder.
+    ///
+    /// # Errors
+    /// `Fenced` unless `session` holds the lease.
+    pub fn described(&self, session: SessionId, record: UniqueName, nonce: u128) -> Result<Self> {
+        self.check_held(session)?;
+        let next = Self { record, ..self.clone() };
+        next.sealed(nonce)
+    }
+
+    /// Deleted by its holder: into the trash, or for good.
+    ///
+    /// # Errors
+    /// `Fenced` unless `session` holds the lease.
+    pub fn deleted(&self, session: SessionId, trash: Option<Trashed>, nonce: u128) -> Result<Self> {
+        self.check_held(session)?;
+        let stage = trash.map_or(Stage::Deleted, Stage::Trashed);
+        let next = Self { stage, lease: None, ..self.clone() };
+        next.sealed(nonce)
+    }
+
+    /// Refuses a head behind which there is no volume.
+    ///
+    /// # Errors
+    /// `NotFound` for a deleted volume, also one in the trash.
+    pub fn check_there(&self) -> Result<()> {
         match self.stage {
-            Stage::Live => Ok(()),
-            Stage::Deleted => Err(Error::new(ErrorKind::NotFound, "the volume was deleted")),
+            Stage::Naming | Stage::Live | Stage::Deleting | Stage::Returning(_) => Ok(()),
+            Stage::Trashed(_) | Stage::Deleted => {
+                Err(Error::not_found("the volume was deleted").context("id", &self.volume))
+            }
         }
     }
 
     fn check_held(&self, session: SessionId) -> Result<()> {
-        self.check_live()?;
+        self.check_there()?;
         match &self.lease {
             Some(lease) if lease.session == session => Ok(()),
             _ => Err(Error::fenced(self.epoch, self.epoch, None)

@@ -5,7 +5,7 @@ use super::{
     record::{Beats, Head, Lease},
     writer::ETag,
 };
-use persist_core::{Takeover, Vouch};
+use persist_core::{Error, Takeover, Vouch, error::Difference};
 use std::time::Duration;
 
 /// The ttl of a lease unless told otherwise: a take-over after about 77 seconds, and 130,000 renewals a
@@ -79,6 +79,17 @@ pub fn beat(lease: &Lease, last: Duration, now: Duration) -> Beat {
     }
 }
 
+/// What a caller is told whose vouch is about another attachment or epoch than `head` has.
+pub(crate) fn stale_vouch(vouch: &Vouch, head: &Head) -> Error {
+    let held = head.lease.as_ref().map_or("nobody".to_owned(), |lease| lease.attachment.to_string());
+    let differences = vec![
+        Difference::new("attachment", &vouch.attachment, held),
+        Difference::new("epoch", vouch.epoch, head.epoch),
+    ];
+    Error::conflict("the vouch is out of date: the holder has moved on", differences)
+        .advise("look who holds the volume now")
+}
+
 fn expiry(lease: &Lease, watch: &Watch) -> Option<Duration> {
     (lease.beats == Beats::Renewed).then(|| watch.since + lease.ttl.mul_f64(1.25) + GRACE)
 }
@@ -90,9 +101,9 @@ fn is_about(vouch: &Vouch, head: &Head, lease: &Lease) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::head::record::SessionId;
+    use crate::head::{names::UniqueName, record::SessionId};
     use persist_core::{
-        AttachmentId, Epoch, Holder, Liveness, Node, NodeId, VolumeId, Workload, clock::Timestamp,
+        Access, AttachmentId, Epoch, Holder, Liveness, Node, NodeId, VolumeId, Workload, clock::Timestamp,
         holder::BootId,
     };
 
@@ -104,6 +115,7 @@ mod tests {
             attachment: AttachmentId::parse("00000000-0000-7000-8000-000000000001").unwrap(),
             session: SessionId(1),
             holder: Holder::new(node, Workload::new("w").unwrap(), Liveness::External),
+            access: Access::ReadWrite,
             since: Timestamp::from_millisecond(0),
             ttl: TTL,
             beats,
@@ -112,7 +124,7 @@ mod tests {
 
     fn held(beats: Beats) -> Head {
         let volume = VolumeId::parse("00000000-0000-7000-8000-000000000000").unwrap();
-        Head::new(volume, 1).unwrap().taken(lease(beats), 2).unwrap()
+        Head::new(volume, UniqueName::of(Epoch::ZERO, 0, b""), 1).unwrap().taken(lease(beats), 2).unwrap()
     }
 
     fn version(text: &str) -> ETag {

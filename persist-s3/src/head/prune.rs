@@ -1,44 +1,44 @@
-//! Which packs go, and who is asked before: each side writes its own flag before it reads the other's.
+//! Which commits and packs go, and who is asked before: each side writes its own flag before it reads the other's.
 //!
 //! The pruner writes tombstones into the head, *then* reads who has spoken for a pack. A salvage speaks
 //! for its packs, *then* reads the head. Whichever comes second sees the first; no clock decides.
 
-use super::record::{Head, PackName};
+use super::{names::Condemned, record::Head};
 use std::collections::BTreeSet;
 
-/// What a pruner does with the packs that it has condemned.
+/// What a pruner does with what it has condemned.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sentence {
     /// Nobody has spoken for these: they are removed.
-    pub remove: BTreeSet<PackName>,
+    pub remove: BTreeSet<Condemned>,
     /// Somebody has: their tombstones are dropped.
-    pub absolve: BTreeSet<PackName>,
+    pub absolve: BTreeSet<Condemned>,
 }
 
-/// The packs that no retained commit needs and that are not condemned yet.
+/// What no retained commit needs and is not condemned yet. Call it once earlier tombstones are absolved.
 pub fn condemnable(
     head: &Head,
-    stored: &BTreeSet<PackName>,
-    needed: &BTreeSet<PackName>,
-) -> BTreeSet<PackName> {
-    let idle = |pack: &&PackName| !needed.contains(*pack) && !head.tombstones.contains(*pack);
-    // A pack of the current epoch may belong to a commit that is not made yet.
-    stored.iter().filter(idle).filter(|pack| pack.epoch < head.epoch).cloned().collect()
+    stored: &BTreeSet<Condemned>,
+    needed: &BTreeSet<Condemned>,
+) -> BTreeSet<Condemned> {
+    let idle = |name: &&Condemned| !needed.contains(*name) && !head.tombstones.contains(*name);
+    // What the current epoch wrote may belong to a commit that is not made yet.
+    stored.iter().filter(idle).filter(|name| name.epoch() < head.epoch).cloned().collect()
 }
 
-/// What becomes of the tombstones of `head`, given what salvages and pins named in a listing that was
-/// read *after* that head was written.
-pub fn sentence(head: &Head, spoken_for: &BTreeSet<PackName>) -> Sentence {
-    let (absolve, remove) = head.tombstones.iter().cloned().partition(|pack| spoken_for.contains(pack));
+/// What becomes of `tombstones`, given what salvages and pins named in a listing that was read *after* the
+/// head with those tombstones was written.
+pub fn sentence(tombstones: &BTreeSet<Condemned>, spoken_for: &BTreeSet<Condemned>) -> Sentence {
+    let (absolve, remove) = tombstones.iter().cloned().partition(|name| spoken_for.contains(name));
     Sentence { remove, absolve }
 }
 
-/// The packs of a salvage that have to be uploaded again, under names that were never used: those that
-/// `head`, read *after* the salvage was written, condemns, and those that are gone.
+/// What a salvage needs that has to be uploaded again, under names that were never used: what the
+/// `tombstones` of a head condemn that was read *after* the salvage was written, and what is gone.
 pub fn to_upload_again(
-    needs: &BTreeSet<PackName>,
-    head: &Head,
-    is_stored: impl Fn(&PackName) -> bool,
-) -> BTreeSet<PackName> {
-    needs.iter().filter(|pack| head.tombstones.contains(*pack) || !is_stored(pack)).cloned().collect()
+    needs: &BTreeSet<Condemned>,
+    tombstones: &BTreeSet<Condemned>,
+    is_stored: impl Fn(&Condemned) -> bool,
+) -> BTreeSet<Condemned> {
+    needs.iter().filter(|name| tombstones.contains(*name) || !is_stored(name)).cloned().collect()
 }

@@ -1,14 +1,25 @@
 //! The head: the one mutable record of a volume, whose change *is* the commit.
 
-use persist_core::{AttachmentId, Epoch, Error, ErrorKind, Holder, Result, VolumeId, clock::Timestamp};
+pub use super::names::{CommitName, Digest, PackName};
+use super::names::{Condemned, UniqueName};
+use persist_core::{
+    Access, AttachmentId, Epoch, Error, ErrorKind, Holder, Result, VolumeId, clock::Timestamp,
+};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 /// The head's largest size in bytes: one small request, and what an inline list of tombstones needs.
 pub const HEAD_MAX_BYTES: usize = 4096;
 
 /// The format that this version reads and writes.
 pub const FORMAT: u16 = 1;
+
+/// The mandatory features that this version knows: none so far. A volume that uses another one is refused.
+pub const FEATURES: [&str; 0] = [];
+
+/// How many tombstones a head holds itself: 32 names of at most 80 bytes leave room for the longest lease.
+/// More are one immutable object, which the head names.
+pub const TOMBSTONES_MAX: usize = 32;
 
 /// The one mutable record of a volume: at which commit it is, and who writes.
 ///
@@ -19,10 +30,14 @@ pub const FORMAT: u16 = 1;
 pub struct Head {
     /// The format.
     pub format: u16,
+    /// The mandatory features that the volume uses.
+    pub features: BTreeSet<String>,
     /// The volume: a head of another volume is refused.
     pub volume: VolumeId,
-    /// Whether there is a volume.
+    /// Where the volume is in its life.
     pub stage: Stage,
+    /// The immutable object that says what the volume is: name, spec, labels, size, protection.
+    pub record: UniqueName,
     /// The epoch: only grows.
     pub epoch: Epoch,
     /// How many commits were accepted.
@@ -31,19 +46,39 @@ pub struct Head {
     pub commit: Option<CommitName>,
     /// Who may write; none while nobody does.
     pub lease: Option<Lease>,
-    /// Packs that are about to be removed: whoever needs one uploads it again under another name.
-    pub tombstones: BTreeSet<PackName>,
+    /// What is about to be removed: whoever needs it uploads it again under another name.
+    pub tombstones: BTreeSet<Condemned>,
+    /// The immutable object that lists what else is about to be removed.
+    pub more_tombstones: Option<UniqueName>,
     /// What makes this body unlike every other one.
     pub write: WriteId,
 }
 
-/// Whether there is a volume behind a head.
+/// Where a volume is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Stage {
-    /// There is.
+    /// Its name is not known to be written. It was never acknowledged: `prune` may undo it.
+    Naming,
+    /// It is there.
     Live,
+    /// Somebody is about to delete it, and looks who needs it. Whoever takes the head undoes that; nobody
+    /// takes a snapshot meanwhile.
+    Deleting,
+    /// It was deleted and can be taken back.
+    Trashed(Trashed),
+    /// It is being taken back, and its new name is not known to be written.
+    Returning(Trashed),
     /// It was deleted. Final.
     Deleted,
+}
+
+/// Between which times, by the deleter's clock, a volume is in the trash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Trashed {
+    /// When it was deleted.
+    pub since: Timestamp,
+    /// From when it may be removed.
+    pub until: Timestamp,
 }
 
 /// The right of one session to write, until it lets the head unchanged for too long.
@@ -55,6 +90,8 @@ pub struct Lease {
     pub session: SessionId,
     /// On which node, for what, and what would prove it dead.
     pub holder: Holder,
+    /// In which mode.
+    pub access: Access,
     /// Since when, by the holder's clock: for people.
     pub since: Timestamp,
     /// How long the head may stay unchanged before another may take it.
@@ -76,42 +113,6 @@ pub enum Beats {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionId(pub u128);
 
-/// The name of an immutable commit object: `c/<seq>-<epoch>-<hash>`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct CommitName {
-    /// Which commit of the volume it would be.
-    pub seq: u64,
-    /// Under which epoch it was written.
-    pub epoch: Epoch,
-    /// The hash of its content.
-    pub hash: Digest,
-}
-
-/// The name of an immutable pack: `p/<xx>/<epoch>-<seq>-<hash>`. Epoch and number make it unique: a name
-/// is never used again, so a DELETE that arrives late never removes what was uploaded since.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct PackName {
-    /// Under which epoch it was written.
-    pub epoch: Epoch,
-    /// Which upload of that epoch it was.
-    pub seq: u64,
-    /// The hash of its content.
-    pub hash: Digest,
-}
-
-/// The first 128 bits of a BLAKE3 hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Digest(pub [u8; 16]);
-
-impl Digest {
-    /// The digest of `bytes`.
-    pub fn of(bytes: &[u8]) -> Self {
-        let mut digest = [0; 16];
-        digest.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
-        Self(digest)
-    }
-}
-
 /// Makes each body of a head unlike every other one: 128 fresh random bits and the hash of the rest of
 /// the body. An ETag is often a checksum of the content, so identical bodies would allow A-B-A; and a
 /// machine that was cloned while it ran draws the same random bits for another body.
@@ -129,20 +130,23 @@ impl WriteId {
 }
 
 impl Head {
-    /// The head of a new volume: no commit, nobody writes.
+    /// The head of a new volume that `record` describes: no commit, no name yet, nobody writes.
     ///
     /// # Errors
     /// As [`sealed`](Self::sealed).
-    pub fn new(volume: VolumeId, nonce: u128) -> Result<Self> {
+    pub fn new(volume: VolumeId, record: UniqueName, nonce: u128) -> Result<Self> {
         let head = Self {
             format: FORMAT,
+            features: BTreeSet::new(),
             volume,
-            stage: Stage::Live,
+            stage: Stage::Naming,
+            record,
             epoch: Epoch::ZERO,
             seq: 0,
             commit: None,
             lease: None,
             tombstones: BTreeSet::new(),
+            more_tombstones: None,
             write: WriteId::UNSEALED,
         };
         head.sealed(nonce)
@@ -185,16 +189,10 @@ impl Head {
         if bytes.len() > HEAD_MAX_BYTES {
             return Err(corrupt("the head is larger than any head"));
         }
-        let head: Self =
-            serde_json::from_slice(bytes).map_err(|e| corrupt("the head cannot be read").with_source(e))?;
-        if head.format != FORMAT {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "the head has a format that this version does not know",
-            )
-            .context("format", head.format)
-            .advise("use a newer version"));
-        }
+        let unreadable = |e| corrupt("the head cannot be read").with_source(e);
+        // Format and features come first: a newer head may have fields that this version does not know.
+        serde_json::from_slice::<Preamble>(bytes).map_err(unreadable)?.check()?;
+        let head: Self = serde_json::from_slice(bytes).map_err(unreadable)?;
         if head.volume != *volume {
             return Err(corrupt("the head is another volume's").context("found", head.volume));
         }
@@ -205,22 +203,27 @@ impl Head {
     }
 }
 
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
+/// What every version of a head begins with.
+#[derive(Deserialize)]
+struct Preamble {
+    format: u16,
+    features: BTreeSet<String>,
 }
 
-impl fmt::Display for CommitName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "c/{}-{}-{}", self.seq, self.epoch, self.hash)
-    }
-}
-
-impl fmt::Display for PackName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The first byte of the hash spreads the packs over 256 prefixes: object stores split by prefix.
-        write!(f, "p/{:02x}/{}-{}-{}", self.hash.0[0], self.epoch, self.seq, self.hash)
+impl Preamble {
+    fn check(&self) -> Result<()> {
+        let newer =
+            |what: &'static str| Error::new(ErrorKind::Unsupported, what).advise("use a newer version");
+        if self.format != FORMAT {
+            return Err(
+                newer("the head has a format that this version does not know").context("format", self.format)
+            );
+        }
+        let unknown = self.features.iter().find(|feature| !FEATURES.contains(&feature.as_str()));
+        unknown.map_or(Ok(()), |feature| {
+            Err(newer("the volume uses a feature that this version does not know")
+                .context("feature", format_args!("{feature:?}")))
+        })
     }
 }
 
@@ -228,13 +231,17 @@ impl fmt::Display for PackName {
 mod tests {
     use super::*;
 
+    fn first_head() -> Head {
+        Head::new(volume(1), UniqueName::of(Epoch::ZERO, 0, b""), 7).unwrap()
+    }
+
     fn volume(last: u8) -> VolumeId {
         VolumeId::parse(&format!("00000000-0000-7000-8000-0000000000{last:02x}")).unwrap()
     }
 
     #[test]
     fn a_head_reads_back_and_a_changed_byte_is_corrupt() {
-        let head = Head::new(volume(1), 7).unwrap();
+        let head = first_head();
         let bytes = head.encode().unwrap();
         assert_eq!(Head::decode(&bytes, &volume(1)).unwrap(), head);
         let text = String::from_utf8(bytes).unwrap().replace("\"epoch\":0", "\"epoch\":9");
@@ -243,8 +250,8 @@ mod tests {
 
     #[test]
     fn garbage_and_other_heads_are_refused() {
-        let other = Head::new(volume(2), 7).unwrap().encode().unwrap();
-        let newer = String::from_utf8(Head::new(volume(1), 7).unwrap().encode().unwrap()).unwrap();
+        let other = Head::new(volume(2), UniqueName::of(Epoch::ZERO, 0, b""), 7).unwrap().encode().unwrap();
+        let newer = String::from_utf8(first_head().encode().unwrap()).unwrap();
         let newer = newer.replace("\"format\":1", "\"format\":2");
         let large = vec![b' '; HEAD_MAX_BYTES + 1];
         for (bytes, kind) in [
@@ -261,15 +268,15 @@ mod tests {
 
     #[test]
     fn a_head_that_outgrows_its_object_is_refused_when_it_is_made() {
-        let mut head = Head::new(volume(1), 7).unwrap();
-        let pack = |seq| PackName { epoch: Epoch::new(1), seq, hash: Digest([0; 16]) };
+        let mut head = first_head();
+        let pack = |seq| Condemned::Pack(PackName { epoch: Epoch::new(1), seq, hash: Digest([0; 16]) });
         head.tombstones = (0..100).map(pack).collect();
         assert_eq!(head.sealed(8).unwrap_err().kind(), ErrorKind::Exhausted);
     }
 
     #[test]
     fn the_same_change_with_other_randomness_is_another_body() {
-        let head = Head::new(volume(1), 7).unwrap();
+        let head = first_head();
         assert_ne!(head.clone().sealed(8).unwrap().encode().unwrap(), head.encode().unwrap());
     }
 }

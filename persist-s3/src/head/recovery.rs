@@ -50,7 +50,7 @@ pub fn recovery(workspace: &Workspace, head: &Head) -> Recovery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::head::record::Digest;
+    use crate::head::{names::UniqueName, record::Digest};
     use persist_core::Epoch;
 
     #[test]
@@ -58,7 +58,7 @@ mod tests {
         let id =
             |last: u8| VolumeId::parse(&format!("00000000-0000-7000-8000-0000000000{last:02x}")).unwrap();
         let commit = |seq| CommitName { seq, epoch: Epoch::new(1), hash: Digest([0; 16]) };
-        let mut head = Head::new(id(1), 1).unwrap();
+        let mut head = Head::new(id(1), UniqueName::of(Epoch::ZERO, 0, b""), 1).unwrap();
         head.commit = Some(commit(2));
         for (volume, base, tree, expected) in [
             (1, 2, Tree::Dirty, Recovery::Keep),

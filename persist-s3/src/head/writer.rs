@@ -131,8 +131,8 @@ impl Writer {
             return self.end(Standing::Lost(head.epoch), Resolution::AppliedThenLost(head.epoch));
         }
         match head.stage {
-            Stage::Deleted => self.end(Standing::Removed, Resolution::Removed),
-            Stage::Live => self.end(Standing::Lost(head.epoch), Resolution::Lost(head.epoch)),
+            Stage::Deleted | Stage::Trashed(_) => self.end(Standing::Removed, Resolution::Removed),
+            _ => self.end(Standing::Lost(head.epoch), Resolution::Lost(head.epoch)),
         }
     }
 

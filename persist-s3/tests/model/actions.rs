@@ -1,10 +1,11 @@
 //! What can happen next, and what it does. Every decision is the crate's own.
 
-use super::world::{Client, Commit, Heard, Protocol, Scope, Variant, World, digest, lease, pack};
+use super::world::{Client, Commit, Heard, Protocol, Scope, Variant, World, content, digest, lease, pack};
 use persist_core::Epoch;
 use persist_s3::head::{
+    names::Condemned,
     prune::{condemnable, sentence, to_upload_again},
-    record::{CommitName, Digest, Head, PackName, SessionId},
+    record::{CommitName, Digest, Head, SessionId},
     recovery::{Recovery, Tree, Workspace, recovery},
     writer::{Found, Put, Resolution, Standing, Writer},
 };
@@ -37,7 +38,7 @@ pub(crate) enum Action {
     CheckSalvage(usize),
     Condemn(usize),
     Sentence(usize),
-    DeliverDelete(PackName, Copies),
+    DeliverDelete(Condemned, Copies),
     Absolve(usize),
 }
 
@@ -239,17 +240,14 @@ fn commit(variant: Variant, world: &mut World, i: usize, shape: Shape) -> bool {
     change(variant, world, i, |head, session, nonce| head.committed(session, name, nonce))
 }
 
-/// Uploads a pack with `content` under a name that was never used, or, in the broken variant, by content.
-fn upload(variant: Variant, world: &mut World, i: usize, epoch: Epoch, content: u8) -> PackName {
+/// Uploads a pack that `holds` something under a name that was never used, or, in the broken variant, by content.
+fn upload(variant: Variant, world: &mut World, i: usize, epoch: Epoch, holds: u8) -> Condemned {
     let client = &mut world.clients[i];
     client.uploads += 1;
     // A clone has copied the counter: in the store, 128 bits of the session's name keep the two apart.
     let seq = client.uploads * 3 + i as u64;
-    let name = if variant == Variant::NamesReused {
-        pack(Epoch::ZERO, 0, content)
-    } else {
-        pack(epoch, seq, content)
-    };
+    let name =
+        if variant == Variant::NamesReused { pack(Epoch::ZERO, 0, holds) } else { pack(epoch, seq, holds) };
     world.packs.insert(name.clone());
     name
 }
@@ -373,14 +371,14 @@ fn salvage(variant: Variant, world: &mut World, i: usize) -> bool {
 fn check_salvage(variant: Variant, world: &mut World, i: usize) -> bool {
     let Some(epoch) = world.clients[i].salvaging else { return false };
     let Some(mut needs) = world.salvages.get(&(epoch, i)).cloned() else { return salvage(variant, world, i) };
-    let again = to_upload_again(&needs, &world.head, |pack| world.packs.contains(pack));
+    let again = to_upload_again(&needs, &world.head.tombstones, |pack| world.packs.contains(pack));
     if again.is_empty() {
         finish_salvage(world, i, epoch);
         return true;
     }
     for lost in again {
         needs.remove(&lost);
-        needs.insert(upload(variant, world, i, epoch, lost.hash.0[0]));
+        needs.insert(upload(variant, world, i, epoch, content(&lost).0[0]));
     }
     world.salvages.insert((epoch, i), needs);
     true
@@ -410,7 +408,7 @@ fn pronounce(variant: Variant, world: &mut World, i: usize) -> bool {
     if variant == Variant::DeleteBeforeTombstone {
         head.tombstones = condemnable(&head, &world.packs, &world.needs(head.commit.as_ref()));
     }
-    let sentence = sentence(&head, &spoken_for);
+    let sentence = sentence(&head.tombstones, &spoken_for);
     world.deletes.extend(sentence.remove.iter().cloned());
     world.clients[i].removing = Some(sentence.remove);
     true
@@ -420,9 +418,8 @@ fn pronounce(variant: Variant, world: &mut World, i: usize) -> bool {
 fn absolve(variant: Variant, world: &mut World, i: usize) -> bool {
     world.clients[i].removing = None;
     let Some(writer) = &world.clients[i].writer else { return false };
-    let packs: Vec<_> = writer.head().tombstones.iter().cloned().collect();
-    if packs.is_empty() {
+    if writer.head().tombstones.is_empty() {
         return true;
     }
-    change(variant, world, i, |head, session, nonce| head.absolved(session, &packs, nonce))
+    change(variant, world, i, |head, session, nonce| head.absolved(session, nonce))
 }

@@ -1,9 +1,11 @@
 //! The store, the network and the clients, as small as they can be.
 
 use persist_core::{
-    AttachmentId, Epoch, Holder, Liveness, Node, NodeId, VolumeId, Workload, clock::Timestamp, holder::BootId,
+    Access, AttachmentId, Epoch, Holder, Liveness, Node, NodeId, VolumeId, Workload, clock::Timestamp,
+    holder::BootId,
 };
 use persist_s3::head::{
+    names::{Condemned, UniqueName},
     record::{Beats, CommitName, Digest, Head, Lease, PackName, SessionId},
     writer::{ETag, Put, Writer},
 };
@@ -59,11 +61,11 @@ pub(crate) enum Variant {
 pub(crate) struct World {
     pub head: Head,
     pub commits: BTreeMap<CommitName, Commit>,
-    pub packs: BTreeSet<PackName>,
+    pub packs: BTreeSet<Condemned>,
     /// By epoch and by the client that wrote it.
-    pub salvages: BTreeMap<(Epoch, usize), BTreeSet<PackName>>,
+    pub salvages: BTreeMap<(Epoch, usize), BTreeSet<Condemned>>,
     pub puts: Vec<(usize, Put)>,
-    pub deletes: BTreeSet<PackName>,
+    pub deletes: BTreeSet<Condemned>,
     pub clients: [Client; 3],
     /// What history remembers, for the promises.
     pub acknowledged: BTreeSet<CommitName>,
@@ -78,7 +80,7 @@ pub(crate) struct World {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Commit {
     pub parent: Option<CommitName>,
-    pub needs: BTreeSet<PackName>,
+    pub needs: BTreeSet<Condemned>,
 }
 
 /// A machine that attaches.
@@ -96,7 +98,7 @@ pub(crate) struct Client {
     /// The salvage that is being written.
     pub salvaging: Option<Epoch>,
     /// What its prune has sent deletes for.
-    pub removing: Option<BTreeSet<PackName>>,
+    pub removing: Option<BTreeSet<Condemned>>,
     pub uploads: u64,
     pub nonce: u128,
 }
@@ -113,7 +115,7 @@ impl World {
     pub(crate) fn new() -> Self {
         let pack = pack(Epoch::ZERO, 0, 0);
         let first = CommitName { seq: 0, epoch: Epoch::ZERO, hash: digest(0) };
-        let mut head = Head::new(volume(), 0).unwrap();
+        let mut head = Head::new(volume(), UniqueName::of(Epoch::ZERO, 0, b""), 0).unwrap();
         head.commit = Some(first.clone());
         let head = head.sealed(0).unwrap();
         let client = Client {
@@ -164,7 +166,7 @@ impl World {
     }
 
     /// The packs of a commit.
-    pub(crate) fn needs(&self, commit: Option<&CommitName>) -> BTreeSet<PackName> {
+    pub(crate) fn needs(&self, commit: Option<&CommitName>) -> BTreeSet<Condemned> {
         commit.and_then(|name| self.commits.get(name)).map(|c| c.needs.clone()).unwrap_or_default()
     }
 
@@ -182,7 +184,8 @@ impl World {
 
     /// Every piece of work that was written is in a workspace, in the history, or in a finished salvage.
     pub(crate) fn keeps_work(&self) -> bool {
-        let holds = |packs: &BTreeSet<PackName>, work| packs.iter().any(|pack| pack.hash == digest(work));
+        let holds =
+            |packs: &BTreeSet<Condemned>, work| packs.iter().any(|pack| content(pack) == digest(work));
         let in_history = |work| {
             let made =
                 |(name, commit): (&CommitName, &Commit)| self.in_history(name) && holds(&commit.needs, work);
@@ -203,6 +206,7 @@ pub(crate) fn lease(session: u128) -> Lease {
         attachment: AttachmentId::parse("00000000-0000-7000-8000-000000000001").unwrap(),
         session: SessionId(session),
         holder: Holder::new(node, Workload::new("w").unwrap(), Liveness::External),
+        access: Access::ReadWrite,
         since: Timestamp::from_millisecond(0),
         ttl: Duration::from_secs(60),
         beats: Beats::Renewed,
@@ -210,8 +214,16 @@ pub(crate) fn lease(session: u128) -> Lease {
 }
 
 /// The name of a pack that holds `content`.
-pub(crate) fn pack(epoch: Epoch, seq: u64, content: u8) -> PackName {
-    PackName { epoch, seq, hash: digest(content) }
+pub(crate) fn pack(epoch: Epoch, seq: u64, content: u8) -> Condemned {
+    Condemned::Pack(PackName { epoch, seq, hash: digest(content) })
+}
+
+/// What a pack holds.
+pub(crate) fn content(pack: &Condemned) -> Digest {
+    match pack {
+        Condemned::Pack(name) => name.hash,
+        Condemned::Commit(name) => name.hash,
+    }
 }
 
 /// Stands for the hash of a content.
