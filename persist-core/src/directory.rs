@@ -7,13 +7,14 @@
 mod attachments;
 mod calls;
 mod care;
-mod durable;
+pub mod durable;
 mod engine;
-mod exclusion;
+pub mod exclusion;
 #[cfg(test)]
 mod fixture;
 mod hooks;
 pub mod host;
+mod inside;
 mod intents;
 mod layout;
 mod marker;
@@ -23,7 +24,7 @@ mod place;
 #[cfg(test)]
 mod plain_place;
 mod prune;
-mod records;
+pub mod records;
 mod recovery;
 mod snapshots;
 mod store;
@@ -32,6 +33,7 @@ mod stored;
 mod trees;
 mod volumes;
 
+pub use inside::{HeldTree, Quiesced};
 pub use open::StoreAt;
 pub use place::{Cut, CutMode, MountMode, MountRequest, MountSite, Place, Unmounted, Verdict};
 pub use store::DirectoryStore;

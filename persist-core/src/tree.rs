@@ -26,6 +26,8 @@ mod names;
 #[cfg(feature = "tree")]
 mod node;
 #[cfg(feature = "tree")]
+pub mod ordered;
+#[cfg(feature = "tree")]
 pub mod remove;
 #[cfg(feature = "conformance")]
 pub mod sample;
@@ -53,13 +55,15 @@ pub use copy::{CloneMode, CopyOptions, CopyReport, copy, copy_tree};
 #[cfg(feature = "tree")]
 pub use crew::Threads;
 #[cfg(feature = "tree")]
-pub use directory_tree::DirectoryTree;
+pub use directory_tree::{DirectoryTree, data_ranges};
 #[cfg(feature = "tree")]
 pub use listing::Batch;
 #[cfg(feature = "tree")]
 pub use losses::{Loss, Losses, OnLoss};
 #[cfg(feature = "tree")]
 pub use metadata::{FlagsWhen, MetadataWriter, Present, Target, Trust, read_metadata};
+#[cfg(feature = "tree")]
+pub use ordered::{Found, Inside, walk_in_order};
 #[cfg(feature = "tree")]
 pub use remove::{RemoveOptions, RemoveReport, remove, remove_tree};
 #[cfg(feature = "tree")]

@@ -34,6 +34,7 @@ use persist_core::{
     Error, OpenOptions, Result, StoreUrl, VolumeStore,
     directory::{DirectoryStore, StoreAt},
     linux::filesystem,
+    tree::Trust,
 };
 use std::{path::PathBuf, sync::Arc};
 
@@ -68,7 +69,8 @@ pub async fn open_local(url: &StoreUrl, options: OpenOptions) -> Result<LocalSto
         let error = Error::invalid("state_directory", "a local store keeps everything in itself");
         return Err(error.during("open", url).advise("leave it out for local stores"));
     }
-    let at = StoreAt { root, kind: SCHEME.into(), location: url.to_string() };
+    let location = url.to_string();
+    let at = StoreAt { root, kind: SCHEME.into(), location, trust: Trust::Untrusted };
     refuse_foreign(at.root.clone()).await.map_err(|error| error.during("open", url))?;
     let mode = options.mode;
     let opened = DirectoryStore::open(at, options, move |root| probe::probe(root, mode)).await;

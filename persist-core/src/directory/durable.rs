@@ -1,4 +1,4 @@
-//! Making files and directories durable, counted.
+//! Making files and directories durable, counted. For authors of stores.
 
 use crate::{
     error::{Error, Result, Retry},
@@ -15,13 +15,13 @@ use tempfile::NamedTempFile;
 
 /// The durable steps of one opened store. The count is what a benchmark subtracts and a test bounds.
 #[derive(Debug, Default)]
-pub(crate) struct Durable {
+pub struct Durable {
     fsyncs: AtomicU64,
 }
 
 /// Whether an exclusive creation was ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Claimed {
+pub enum Claimed {
     /// The file is there, durable, and ours.
     Won,
     /// Somebody else's was there first.
@@ -30,26 +30,35 @@ pub(crate) enum Claimed {
 
 impl Durable {
     /// How many times fsync(2) was called.
-    pub(crate) fn fsyncs(&self) -> u64 {
+    pub fn fsyncs(&self) -> u64 {
         self.fsyncs.load(Relaxed)
     }
 
-    /// Makes the content of `file` durable. A failure is final for this descriptor: the kernel may have
+    /// Makes the content of `file`, which `path` names in errors, durable. A failure is final for this descriptor: the kernel may have
     /// dropped the pages (fsync(2), NOTES), so the caller writes a new file from the source.
-    pub(crate) fn file(&self, file: &File, path: &Path) -> Result<()> {
+    ///
+    /// # Errors
+    /// As the filesystem reports them; `Verify` once the change may be seen.
+    pub fn file(&self, file: &File, path: &Path) -> Result<()> {
         self.fsyncs.fetch_add(1, Relaxed);
         file.sync_all().map_err(|e| cause(e, "fsync", path.display()))
     }
 
     /// Makes the names in `directory` durable.
-    pub(crate) fn directory(&self, directory: &Path) -> Result<()> {
+    ///
+    /// # Errors
+    /// As the filesystem reports them; `Verify` once the change may be seen.
+    pub fn directory(&self, directory: &Path) -> Result<()> {
         let file = File::open(directory).map_err(|e| cause(e, "open", directory.display()))?;
         self.file(&file, directory)
     }
 
     /// Creates `path` with `bytes`, whole and durable, unless it exists: written under another name,
     /// flushed, and linked.
-    pub(crate) fn create(&self, path: &Path, bytes: &[u8]) -> Result<Claimed> {
+    ///
+    /// # Errors
+    /// As the filesystem reports them; `Verify` once the change may be seen.
+    pub fn create(&self, path: &Path, bytes: &[u8]) -> Result<Claimed> {
         let parent = path.parent().unwrap_or(Path::new("/"));
         let draft = self.draft(parent, bytes)?;
         let linked = std::fs::hard_link(draft.path(), path);
@@ -67,7 +76,10 @@ impl Durable {
     }
 
     /// Replaces `path` with `bytes`, whole and durable. Only where one process at a time writes it.
-    pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+    ///
+    /// # Errors
+    /// As the filesystem reports them; `Verify` once the change may be seen.
+    pub fn replace(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let parent = path.parent().unwrap_or(Path::new("/"));
         let draft = self.draft(parent, bytes)?;
         draft.persist(path).map_err(|e| cause(e.error, "rename", path.display()))?;
@@ -75,7 +87,10 @@ impl Durable {
     }
 
     /// Removes the file `path` durably; what is not there is removed already.
-    pub(crate) fn remove(&self, path: &Path) -> Result<()> {
+    ///
+    /// # Errors
+    /// As the filesystem reports them; `Verify` once the change may be seen.
+    pub fn remove(&self, path: &Path) -> Result<()> {
         match std::fs::remove_file(path) {
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
             Err(e) => Err(cause(e, "unlink", path.display())),

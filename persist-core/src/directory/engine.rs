@@ -17,6 +17,7 @@ use crate::{
     id::Generation,
     open::OpenMode,
     progress::Meter,
+    tree::Trust,
 };
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use std::sync::Arc;
 pub(crate) struct Engine {
     pub(crate) layout: Layout,
     pub(crate) place: Arc<dyn Place>,
+    pub(crate) trust: Trust,
     pub(crate) environment: Environment,
     pub(crate) node: Option<Node>,
     pub(crate) mode: OpenMode,

@@ -1,7 +1,8 @@
 //! One at a time changes a volume: the exclusion of its `exclusion` file by flock(2).
 //!
 //! flock belongs to the open file, so it also holds between two handles of one process, and ends with
-//! the process. It orders our own work; what is true on storage rests on numbered records alone.
+//! the process. It orders our own work; what is true on storage rests on numbered records alone. For authors
+//! of stores.
 
 use crate::{
     error::{Error, Result},
@@ -16,13 +17,13 @@ use std::{fs::File, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 /// An exclusion that is held until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Exclusion {
+pub struct Exclusion {
     file: File,
 }
 
 /// How an exclusion is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hold {
+pub enum Hold {
     /// By one.
     Alone,
     /// By any number that share.
@@ -34,7 +35,7 @@ impl Exclusion {
     ///
     /// # Errors
     /// `NotFound` if the volume is gone; `Unavailable` once stopped.
-    pub(crate) fn take(path: &Path, hold: Hold, meter: &Meter) -> Result<Self> {
+    pub fn take(path: &Path, hold: Hold, meter: &Meter) -> Result<Self> {
         let mut pause = FIRST_PAUSE;
         loop {
             if let Some(held) = Self::attempt(path, hold)? {
@@ -50,7 +51,7 @@ impl Exclusion {
     ///
     /// # Errors
     /// As [`take`](Self::take).
-    pub(crate) fn attempt(path: &Path, hold: Hold) -> Result<Option<Self>> {
+    pub fn attempt(path: &Path, hold: Hold) -> Result<Option<Self>> {
         Self::lock(path, hold, OFlags::CREATE)
     }
 
@@ -80,7 +81,7 @@ impl Exclusion {
     }
 
     /// The file that is held, for its holder to write who it is.
-    pub(crate) fn file(&self) -> &File {
+    pub fn file(&self) -> &File {
         &self.file
     }
 }

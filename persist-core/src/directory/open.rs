@@ -10,6 +10,7 @@ use crate::{
     id::StoreId,
     needs,
     open::{OpenMode, OpenOptions},
+    tree::Trust,
 };
 use std::{
     path::{Path, PathBuf},
@@ -25,6 +26,9 @@ pub struct StoreAt {
     pub kind: String,
     /// The URL that opens it again, without secrets.
     pub location: String,
+    /// Whether what [`Source::Tree`](crate::volume::Source::Tree) says about privilege is believed:
+    /// [`Untrusted`](Trust::Untrusted) unless all who may give one are the store's own author.
+    pub trust: Trust,
 }
 
 impl DirectoryStore {
@@ -78,7 +82,7 @@ fn opened(
     probe: impl FnOnce(&Path) -> Result<Arc<dyn Place>>,
 ) -> Result<DirectoryStore> {
     let OpenOptions { mode, node, environment, needs, .. } = options;
-    let layout = Layout::new(at.root);
+    let (layout, trust) = (Layout::new(at.root), at.trust);
     if mode != OpenMode::CreateIfMissing {
         Marker::require(&layout)?;
     }
@@ -90,6 +94,7 @@ fn opened(
     let engine = Engine {
         layout,
         place,
+        trust,
         environment,
         node,
         mode,

@@ -57,6 +57,7 @@ impl PlainPlace {
             root: root.into(),
             kind: "plain".into(),
             location: format!("plain:{}", root.display()),
+            trust: crate::tree::Trust::Untrusted,
         };
         DirectoryStore::open(at, options, move |_| Ok(place)).await
     }

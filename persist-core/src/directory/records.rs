@@ -1,7 +1,7 @@
 //! Numbered records: the newest number is the truth, and only grows.
 //!
 //! A record is made by link(2) under the next number, so of several writers one wins, on every
-//! filesystem. Older numbers are removed; the newest never is.
+//! filesystem. Older numbers are removed; the newest never is. For authors of stores.
 
 use super::durable::{Claimed, DRAFT_PREFIX, Durable, unsure};
 use crate::{
@@ -13,16 +13,18 @@ use std::{fs, io, path::Path};
 
 /// A record and its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Numbered<T> {
-    pub(crate) number: u64,
-    pub(crate) record: T,
+pub struct Numbered<T> {
+    /// Its number.
+    pub number: u64,
+    /// The record.
+    pub record: T,
 }
 
 /// The newest record in `directory`; `None` if there is none, or no directory.
 ///
 /// # Errors
 /// `Corrupt` for a record that cannot be read: never taken for an absent one.
-pub(crate) fn newest<T: DeserializeOwned>(directory: &Path) -> Result<Option<Numbered<T>>> {
+pub fn newest<T: DeserializeOwned>(directory: &Path) -> Result<Option<Numbered<T>>> {
     while let Some(number) = newest_number(directory)? {
         let path = directory.join(number.to_string());
         match fs::read(&path) {
@@ -58,7 +60,10 @@ pub(crate) fn remove_all(directory: &Path) -> Result<()> {
 }
 
 /// Makes `record` the one after `previous`, durably. `Lost` if somebody else was faster.
-pub(crate) fn publish<T: Serialize>(
+///
+/// # Errors
+/// As the filesystem reports them; `Verify` once the record may be seen.
+pub fn publish<T: Serialize>(
     durable: &Durable,
     directory: &Path,
     previous: Option<u64>,

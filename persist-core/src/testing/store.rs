@@ -89,7 +89,7 @@ impl TestStore {
         let capabilities = self.capabilities;
         let root = self.root();
         let location = format!("testing://{}", root.display());
-        let at = StoreAt { root, kind: "testing".into(), location };
+        let at = StoreAt { root, kind: "testing".into(), location, trust: crate::tree::Trust::Untrusted };
         let place = move |_: &Path| Ok(Arc::new(PlainPlace::new(capabilities)) as _);
         Ok(Arc::new(DirectoryStore::open(at, options, place).await?))
     }

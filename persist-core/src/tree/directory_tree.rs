@@ -18,6 +18,7 @@ use crate::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+pub use reading::data_ranges;
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,

@@ -43,7 +43,7 @@ impl Names {
         Ok(names)
     }
 
-    #[cfg(test)]
+    /// How many names there are.
     pub(crate) fn len(&self) -> usize {
         self.spans.len()
     }

@@ -3,7 +3,6 @@
 use crate::{
     directory::{
         engine::Engine,
-        layout::VolumeLayout,
         names::Named,
         place::{Cut, CutMode},
         trees::TreeRead,
@@ -90,8 +89,9 @@ impl Opened {
     }
 }
 
-/// Writes a tree that the caller gave. Nobody vouches for it: set-id bits, devices and the like are left out
-/// and reported, unless it is a directory of this host, which is copied as one.
+/// Writes a tree that the caller gave. Unless the store trusts its callers, nobody vouches for it: set-id
+/// bits, devices and the like are left out and reported, unless it is a directory of this host, which is
+/// copied as one.
 fn fill_from(engine: &Engine, source: &Arc<dyn TreeSource>, to: &Path, meter: &Meter) -> Result<Cut> {
     if let Some(directory) = source.directory() {
         check_apart(engine.layout.root(), directory)?;
@@ -101,7 +101,7 @@ fn fill_from(engine: &Engine, source: &Arc<dyn TreeSource>, to: &Path, meter: &M
         return Ok(cut);
     }
     engine.place.make_tree(to)?;
-    let options = ApplyOptions::default().with_meter(meter.clone());
+    let options = ApplyOptions::default().with_trust(engine.trust).with_meter(meter.clone());
     let applied = unless_stopped(meter, apply(Arc::clone(source), to, options));
     // This thread may block, and belongs to the caller's runtime.
     let report = tokio::runtime::Handle::current().block_on(applied)?;
@@ -137,18 +137,34 @@ fn real(path: &Path) -> Result<PathBuf> {
 
 fn open_volume(engine: &Engine, name: &VolumeName, meter: &Meter) -> Result<Opened> {
     let missing = || Error::not_found("no such volume to make this one from").context("source", name);
-    let Named::Ready(found) = engine.resolve(name)? else { return Err(missing()) };
-    let volume = found.stored.volume.id.clone();
-    let tree = engine.read_tree(&found.layout, meter, || live(engine, &found.layout, &volume));
-    match tree {
-        Ok(tree) => Ok(Opened::Volume { volume, tree }),
+    match engine.read_live(name, meter) {
+        Ok((volume, tree)) => Ok(Opened::Volume { volume, tree }),
         Err(e) if e.kind() == ErrorKind::NotFound => Err(missing()),
         Err(e) => Err(e),
     }
 }
 
+impl Engine {
+    /// Holds the live tree of the volume `name` for reading.
+    ///
+    /// # Errors
+    /// `NotFound`; `Unavailable` once stopped.
+    pub(in crate::directory) fn read_live(
+        &self,
+        name: &VolumeName,
+        meter: &Meter,
+    ) -> Result<(VolumeId, TreeRead)> {
+        let Named::Ready(found) = self.resolve(name)? else {
+            return Err(Error::not_found("no such volume").context("volume", name));
+        };
+        let volume = found.stored.volume.id.clone();
+        let tree = self.read_tree(&found.layout, meter, || live(self, &volume))?;
+        Ok((volume, tree))
+    }
+}
+
 /// The live tree of a volume that is still there.
-fn live(engine: &Engine, _layout: &VolumeLayout, id: &VolumeId) -> Result<Generation> {
+fn live(engine: &Engine, id: &VolumeId) -> Result<Generation> {
     let now = engine.locate_id(id)?.stored;
     if now.volume.state == VolumeState::Ready {
         return Ok(now.generation);

@@ -49,8 +49,9 @@ fn metadata(handle: Handle<'_>, stat: &Stat) -> Result<Metadata, Errno> {
     }
 }
 
-/// The ranges of data; `None` where the filesystem cannot tell.
-fn data_ranges(file: BorrowedFd<'_>, size: u64) -> Option<Vec<DataRange>> {
+/// The ranges of data of the opened file of `size` bytes (`SEEK_DATA` and `SEEK_HOLE` of lseek(2)); `None` where
+/// the filesystem cannot tell. Moves the file's position.
+pub fn data_ranges(file: BorrowedFd<'_>, size: u64) -> Option<Vec<DataRange>> {
     let mut ranges = Vec::new();
     let mut at = 0;
     while at < size {

@@ -89,7 +89,12 @@ impl World {
     }
 
     pub(super) async fn open_as(&self, node: &str, mode: OpenMode) -> DirectoryStore {
-        let at = StoreAt { root: self.root(), kind: "test".into(), location: "test".into() };
+        let at = StoreAt {
+            root: self.root(),
+            kind: "test".into(),
+            location: "test".into(),
+            trust: crate::tree::Trust::Untrusted,
+        };
         let node = Node::new(NodeId::new(node).unwrap(), BootId::new("boot").unwrap());
         let options = OpenOptions::default().with_mode(mode).with_node(node);
         let place = Arc::clone(&self.place) as Arc<dyn Place>;

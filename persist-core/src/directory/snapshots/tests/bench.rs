@@ -108,7 +108,12 @@ impl Bench {
 }
 
 async fn opened(directory: &Path, place: &Arc<TestPlace>) -> DirectoryStore {
-    let at = StoreAt { root: directory.join("store"), kind: "test".into(), location: "test:".into() };
+    let at = StoreAt {
+        root: directory.join("store"),
+        kind: "test".into(),
+        location: "test:".into(),
+        trust: crate::tree::Trust::Untrusted,
+    };
     let options = OpenOptions::default().with_mode(OpenMode::CreateIfMissing);
     let probed = Arc::clone(place) as Arc<dyn Place>;
     DirectoryStore::open(at, options, |_| Ok(probed)).await.unwrap()

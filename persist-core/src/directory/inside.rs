@@ -1,0 +1,85 @@
+//! For authors of stores that keep the volumes of another store in a directory: the live tree at its own
+//! path, and the writers held around a cut that they make themselves.
+
+use super::{
+    hooks::{Demand, hold_to},
+    store::DirectoryStore,
+    trees::TreeRead,
+};
+use crate::{
+    capability::Consistency,
+    error::Result,
+    name::VolumeName,
+    progress::CallOptions,
+    quiesce::{HookRun, SyncOptions},
+};
+use std::{future::Future, path::Path};
+
+/// The live tree of a volume: no restore and no delete removes it while this is there, in any process.
+#[derive(Debug)]
+pub struct HeldTree(TreeRead);
+
+impl HeldTree {
+    /// Where it is: the store's own path, not what an attachment shows of it, whose owners a mount may map.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+}
+
+/// What was done while the writers of a volume were held, or without a hook.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Quiesced<T> {
+    /// What it gave.
+    pub value: T,
+    /// The run of the hook; `None` where there is none.
+    pub run: Option<HookRun>,
+    /// What a cut that the work made is worth, given what it is worth without a hook.
+    pub consistency: Consistency,
+}
+
+impl DirectoryStore {
+    /// Holds the live tree of `volume`, attached or not.
+    ///
+    /// # Errors
+    /// `NotFound`; `Unavailable` once the store is closed.
+    pub async fn hold_tree(&self, volume: &VolumeName, call: &CallOptions) -> Result<HeldTree> {
+        let (engine, volume) = (self.engine.clone(), volume.clone());
+        let hold = move |meter: &_| engine.read_live(&volume, meter).map(|(_, tree)| HeldTree(tree));
+        self.engine.calls.run(call, hold).await
+    }
+
+    /// Makes everything durable that was written to the store's filesystem before the call (syncfs(2)), for
+    /// those who rely on the files below `tree`.
+    ///
+    /// # Errors
+    /// `Unavailable` with `Verify` after an I/O error since the last flush of `tree`.
+    pub async fn flush(&self, tree: &HeldTree, call: &CallOptions) -> Result<()> {
+        let (engine, at) = (self.engine.clone(), tree.path().to_path_buf());
+        self.engine.calls.run(call, move |_| engine.place.flush(&at)).await
+    }
+
+    /// Makes a cut by `work`, which is worth `own` without a hook, while the hook of `options` holds the
+    /// writers, as [`sync`](crate::VolumeStore::sync) does.
+    ///
+    /// # Promise
+    /// The writers are thawed when `work` ends, fails or panics, at the hook's deadline, and when the future
+    /// is dropped; [`close`](crate::VolumeStore::close) joins the task that holds them.
+    ///
+    /// # Errors
+    /// Those of `work`; `Unsupported` where the consistency that `options` ask for is not reached, before
+    /// `work` begins if that can be known.
+    pub async fn hold_writers<T: Send + 'static>(
+        &self,
+        options: &SyncOptions,
+        own: Consistency,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<Quiesced<T>> {
+        let call = self.engine.calls.begin(&options.call)?;
+        let demand = Demand { least: options.consistency, own };
+        let held = hold_to(&call, options.quiesce.clone(), demand, work).await?;
+        let consistency = held.consistency(own);
+        demand.check(consistency)?;
+        Ok(Quiesced { value: held.value, run: held.run, consistency })
+    }
+}
