@@ -33,6 +33,7 @@ pub mod observe;
 pub mod open;
 pub mod progress;
 pub mod quiesce;
+pub mod render;
 pub mod snapshot;
 pub mod store;
 #[cfg(feature = "testing")]

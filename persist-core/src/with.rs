@@ -4,7 +4,7 @@
 
 use crate::{
     attachment::*, capability::*, care::*, clock::*, holder::*, lease::*, name::*, needs::*, open::*,
-    progress::*, quiesce::*, snapshot::*, volume::*,
+    progress::*, quiesce::*, render::*, snapshot::*, volume::*,
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -99,6 +99,8 @@ setters!(RestoreOptions: [call] with_call call: CallOptions, [set] with_replaced
 setters!(DeleteSnapshotOptions: [call] with_call call: CallOptions);
 setters!(UsageOptions: [call] with_call call: CallOptions, [some] with_volume volume: VolumeName);
 setters!(VerifyOptions: [call] with_call call: CallOptions, [some] with_volume volume: VolumeName);
+setters!(RenderOptions: [set] with_mode mode: Mode, [set] with_ids ids: Ids, [set] with_label label: Label,
+    [some] with_propagation propagation: Propagation);
 setters!(PruneOptions: [call] with_call call: CallOptions, [set] with_mode mode: PruneMode);
 
 impl UpdateOptions {

@@ -1,0 +1,21 @@
+//! An attachment as each container runtime wants it: [`attached`].
+//!
+//! Each renderer is a pure function: nothing is read, started or mounted. Each refuses what its target cannot
+//! express with [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), where
+//! [`Error::field`](crate::Error::field) names the option: none is dropped. Paths are escaped by the rules of
+//! the target's syntax, or refused.
+//!
+//! Read-only means that nothing below the target can be written, also not through a mount inside the volume.
+//! Where a runtime cannot say that, it is refused unless the attachment is a mount of ours that is read-only
+//! with everything below it ([`Mounted::ReadOnly`](crate::attachment::Mounted::ReadOnly)).
+
+mod arguments;
+pub mod attached;
+mod options;
+mod path;
+mod refusal;
+mod text;
+
+pub use arguments::Arguments;
+pub use options::{Ids, Label, Mode, RenderOptions};
+pub use path::WorkloadPath;
