@@ -4,4 +4,7 @@
 //! the byte. Everything that comes from a bucket is checked against hard limits before memory is taken for
 //! it, and whatever is not what was written is `Corrupt`.
 
+pub mod chunk;
+pub mod crypt;
+pub mod frame;
 pub mod location;
