@@ -6,5 +6,8 @@
 
 pub mod chunk;
 pub mod crypt;
+pub mod fmt;
 pub mod frame;
 pub mod location;
+pub mod pack;
+mod wire;
