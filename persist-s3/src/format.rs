@@ -5,9 +5,11 @@
 //! it, and whatever is not what was written is `Corrupt`.
 
 pub mod chunk;
+pub mod commit;
 pub mod crypt;
 pub mod fmt;
 pub mod frame;
 pub mod location;
 pub mod pack;
+pub mod table;
 mod wire;

@@ -4,6 +4,7 @@ mod build;
 mod directory;
 mod trailer;
 
+pub(super) use build::seal;
 pub use build::{Pack, PackBuilder, PackSlot};
 pub use directory::{Directory, DirectoryFrame};
 pub use trailer::{ObjectKind, TRAILER_BYTES, Trailer};
