@@ -1,5 +1,7 @@
 //! Volumes: named filesystem trees with a durable identity.
 
+pub mod check;
+pub mod compat;
 mod options;
 
 pub use options::{

@@ -1,8 +1,6 @@
 //! Volumes: created, found, listed, changed, deleted.
 
 mod build;
-mod check;
-mod compat;
 mod create;
 mod delete;
 mod list;

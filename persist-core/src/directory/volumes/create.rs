@@ -1,6 +1,6 @@
 //! Creating a volume: found, taken back, or built.
 
-use super::{build, check, compat};
+use super::build;
 use crate::{
     directory::{
         durable::Claimed,
@@ -8,12 +8,12 @@ use crate::{
         names::Named,
         stored::{Located, NameRecord},
     },
-    error::{Difference, Error, ErrorKind, Result},
+    error::{Error, ErrorKind, Result},
     id::VolumeId,
     name::VolumeName,
     progress::Meter,
     snapshot::Outcome,
-    volume::{CreateOptions, CreateReport, Source, VolumeRecord, VolumeState},
+    volume::{CreateOptions, CreateReport, Source, VolumeRecord, VolumeState, check, compat},
 };
 
 /// Creates the volume, or finds the compatible one that is there.
@@ -58,7 +58,7 @@ fn already(engine: &Engine, there: &Located, options: &CreateOptions) -> Result<
         _ => compat::differences(&options.spec, &volume.spec),
     };
     found.extend(compat::source_difference(&options.source, &volume, source_now(engine, options).as_ref()));
-    refuse_differences(found, &volume)?;
+    compat::refuse_differences(found, &volume)?;
     engine.confirm_name(there)?;
     if matches!(options.source, Source::Trashed(_)) {
         engine.confirm(&there.layout.records())?;
@@ -84,7 +84,7 @@ fn take_back(
     if volume.state == VolumeState::Ready {
         return ready_elsewhere(volume, name);
     }
-    refuse_differences(compat::differences_taken_back(&options.spec, &volume.spec), volume)?;
+    compat::refuse_differences(compat::differences_taken_back(&options.spec, &volume.spec), volume)?;
     match name_trashed(engine, located, name, meter)? {
         Some(named) => revive(engine, &named).map(Some),
         None => Ok(None),
@@ -144,15 +144,6 @@ fn not_trashed(error: Error, id: &VolumeId) -> Error {
     Error::not_found("no such volume in the trash")
         .context("id", id)
         .advise("list the trash for what can be taken back")
-}
-
-fn refuse_differences(found: Vec<Difference>, volume: &VolumeRecord) -> Result<()> {
-    if found.is_empty() {
-        return Ok(());
-    }
-    Err(Error::conflict("the volume that is there is another than the one asked for", found)
-        .context("id", &volume.id)
-        .advise("use it as it is, update it, or choose another name"))
 }
 
 /// Which volume the name in the source stands for now.

@@ -1,13 +1,12 @@
 //! Changing labels, size and protection of a volume: all of it, or nothing.
 
-use super::check;
 use crate::{
     directory::engine::Engine,
     error::Result,
     name::VolumeName,
     progress::Meter,
     snapshot::Outcome,
-    volume::{UpdateOptions, UpdateReport, VolumeSpec},
+    volume::{UpdateOptions, UpdateReport, VolumeSpec, check},
 };
 
 /// Changes the volume. The size is enforced before the record says it, because the place may refuse; should

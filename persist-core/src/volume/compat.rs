@@ -1,7 +1,7 @@
-//! Whether a volume that is there is what a repeated `create` asks for. Pure.
+//! Whether a volume that is there is what a repeated `create` asks for. Pure. For authors of stores.
 
 use crate::{
-    error::Difference,
+    error::{Difference, Error, Result},
     volume::{Lifetime, Origin, Protection, RootSpec, Source, VolumeRecord, VolumeSpec},
 };
 use std::fmt::{Debug, Display};
@@ -11,7 +11,7 @@ use std::fmt::{Debug, Display};
 /// What was asked for must be there: owner, group, mode, label and size where given; every label that was
 /// given, with its value (others may be there as well); protection where asked for; the same lifetime. A
 /// default asks for nothing, except that a kept volume and a short-lived one are never the same.
-pub(super) fn differences(wanted: &VolumeSpec, actual: &VolumeSpec) -> Vec<Difference> {
+pub fn differences(wanted: &VolumeSpec, actual: &VolumeSpec) -> Vec<Difference> {
     let mut found = root_differences(&wanted.root, &actual.root);
     found.extend(given("size_bytes", wanted.size_bytes.as_ref(), actual.size_bytes.as_ref()));
     for (key, value) in &wanted.labels {
@@ -29,7 +29,7 @@ pub(super) fn differences(wanted: &VolumeSpec, actual: &VolumeSpec) -> Vec<Diffe
 }
 
 /// As [`differences`], for a volume that is taken back: a default lifetime asks for nothing either.
-pub(super) fn differences_taken_back(wanted: &VolumeSpec, actual: &VolumeSpec) -> Vec<Difference> {
+pub fn differences_taken_back(wanted: &VolumeSpec, actual: &VolumeSpec) -> Vec<Difference> {
     let mut found = differences(wanted, actual);
     found.retain(|d| d.field != "lifetime" || wanted.lifetime != Lifetime::default());
     found
@@ -37,7 +37,7 @@ pub(super) fn differences_taken_back(wanted: &VolumeSpec, actual: &VolumeSpec) -
 
 /// Where the source that was asked for and what the volume came from differ. `source_volume` is what the
 /// name in the source stands for now, if anything: a source that is gone cannot be told from the right one.
-pub(super) fn source_difference(
+pub fn source_difference(
     wanted: &Source,
     actual: &VolumeRecord,
     source_volume: Option<&crate::id::VolumeId>,
@@ -54,6 +54,19 @@ pub(super) fn source_difference(
         _ => false,
     };
     (!same).then(|| Difference::new("source", describe(wanted), describe_origin(&actual.origin)))
+}
+
+/// Refuses a volume that differs from what was asked for.
+///
+/// # Errors
+/// `Conflict` with the differences.
+pub fn refuse_differences(found: Vec<Difference>, volume: &VolumeRecord) -> Result<()> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(Error::conflict("the volume that is there is another than the one asked for", found)
+        .context("id", &volume.id)
+        .advise("use it as it is, update it, or choose another name"))
 }
 
 fn root_differences(wanted: &RootSpec, actual: &RootSpec) -> Vec<Difference> {

@@ -1,4 +1,4 @@
-//! What is refused before anything is read or moved. Pure.
+//! What is refused before anything is read or moved. Pure. For authors of stores.
 
 use crate::{
     capability::{Capabilities, StoreInfo},
@@ -7,13 +7,16 @@ use crate::{
 };
 
 /// The most labels that a volume carries: they are read with every record of a listing.
-pub(super) const LABELS_MAX: usize = 256;
+pub const LABELS_MAX: usize = 256;
 
 /// The longest value of a label, in bytes: a page of memory, far above what people filter by.
-pub(super) const LABEL_VALUE_MAX_BYTES: usize = 4096;
+pub const LABEL_VALUE_MAX_BYTES: usize = 4096;
 
 /// Refuses a spec or a source that this store cannot make.
-pub(super) fn create(info: &StoreInfo, spec: &VolumeSpec, source: &Source) -> Result<()> {
+///
+/// # Errors
+/// `Invalid` for what is wrong in itself; `Unsupported` for what this store cannot do.
+pub fn create(info: &StoreInfo, spec: &VolumeSpec, source: &Source) -> Result<()> {
     root(&spec.root)?;
     size(spec.size_bytes)?;
     labels_count(spec.labels.len())?;
@@ -32,7 +35,10 @@ pub(super) fn create(info: &StoreInfo, spec: &VolumeSpec, source: &Source) -> Re
 }
 
 /// Refuses an update that is wrong in itself, or that this store cannot make.
-pub(super) fn update(info: &StoreInfo, options: &UpdateOptions) -> Result<()> {
+///
+/// # Errors
+/// `Invalid` or `Unsupported`.
+pub fn update(info: &StoreInfo, options: &UpdateOptions) -> Result<()> {
     options.labels.values().flatten().try_for_each(|value| label_value(value))?;
     size(options.size_bytes.flatten())?;
     match options.size_bytes {
@@ -42,7 +48,10 @@ pub(super) fn update(info: &StoreInfo, options: &UpdateOptions) -> Result<()> {
 }
 
 /// Refuses more labels than a volume carries.
-pub(super) fn labels_count(count: usize) -> Result<()> {
+///
+/// # Errors
+/// `Invalid`.
+pub fn labels_count(count: usize) -> Result<()> {
     if count <= LABELS_MAX {
         return Ok(());
     }
