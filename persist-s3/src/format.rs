@@ -12,4 +12,5 @@ pub mod frame;
 pub mod location;
 pub mod pack;
 pub mod table;
+pub mod tree;
 mod wire;

@@ -1,0 +1,6 @@
+mod canonical;
+mod fidelity;
+mod golden;
+mod hostile;
+mod reading;
+mod store;
