@@ -6,6 +6,7 @@
 
 mod build;
 mod codec;
+mod diff;
 mod entry;
 mod list;
 mod page;
@@ -13,8 +14,6 @@ mod read;
 mod record;
 mod rewrite;
 mod spill;
-
-mod diff;
 
 #[cfg(test)]
 mod tests;
@@ -30,12 +29,16 @@ pub use record::CHUNKS_HERE_MAX;
 pub use rewrite::{Change, rewrite};
 pub use spill::RANGES_MAX;
 
-use super::location::{ChunkId, Location};
+use super::{
+    crypt::{ChunkSecret, IdKey, KEY_BYTES},
+    location::{ChunkId, Location},
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use codec::corrupt;
 use persist_core::{Result, tree::TreePath};
 use std::fmt;
+use zeroize::Zeroizing;
 
 /// Reads pages; each may be a ranged GET.
 #[async_trait]
@@ -59,8 +62,8 @@ pub trait PageSink: Send {
 /// What makes a volume's pages its own: how they are named and where they are cut.
 #[derive(Clone)]
 pub struct TreeFormat {
-    ids: [u8; 32],
-    cuts: [u8; 32],
+    ids: IdKey,
+    cuts: Zeroizing<[u8; KEY_BYTES]>,
     cut: Cut,
 }
 
@@ -79,18 +82,19 @@ struct Cut {
 /// bytes are 32 KiB. No page grows far above 128 KiB.
 const STANDARD: Cut = Cut { from_bytes: 32 << 10, to_bytes: 128 << 10, mask: 511 };
 
-/// Separates the key that cuts pages from the key that names chunks (BLAKE3's key derivation).
-const CUT_CONTEXT: &str = "persist-s3 format 1 2026-11-22 where tree pages end";
+const PAGE_END: &str = "persist-s3 2026-11-22 v1 end of a tree page";
 
 impl TreeFormat {
-    /// The format of a volume whose chunks are named with `chunk_key`.
-    pub fn new(chunk_key: [u8; 32]) -> Self {
-        Self { ids: chunk_key, cuts: blake3::derive_key(CUT_CONTEXT, &chunk_key), cut: STANDARD }
+    /// The format of a lineage: who does not know its secret can neither name its pages nor choose paths that
+    /// make them long or short.
+    pub fn new(secret: &ChunkSecret) -> Self {
+        let cuts = Zeroizing::new(blake3::derive_key(PAGE_END, secret.expose()));
+        Self { ids: secret.ids(), cuts, cut: STANDARD }
     }
 
     /// The id of a page.
     pub fn id(&self, page: &[u8]) -> ChunkId {
-        ChunkId(*blake3::keyed_hash(&self.ids, page).as_bytes())
+        self.ids.id(page)
     }
 
     /// The page, checked to be what was asked for.

@@ -1,7 +1,7 @@
 use super::store::{
-    Model, Store, any_entry, any_model, any_path, build, changed, file, many, path, run, small,
+    Model, Store, any_entry, any_model, any_path, build, changed, file, many, path, run, small, standard,
 };
-use crate::format::tree::{Change, Tree, TreeFormat};
+use crate::format::tree::{Change, Tree};
 use persist_core::{ErrorKind, tree::TreePath};
 use proptest::prelude::*;
 use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
@@ -96,7 +96,7 @@ fn no_change_writes_nothing_and_gives_the_same_tree() {
 
 #[test]
 fn a_few_changes_of_many_entries_touch_a_few_pages() {
-    let (format, store) = (TreeFormat::new([3; 32]), Store::default());
+    let (format, store) = (standard(3), Store::default());
     let base = many(50_000);
     let old = build(&format, &store, &base);
     assert_eq!(old.height, 1);

@@ -1,5 +1,5 @@
-use super::store::{Store, all, any_model, build, chunk, file, path, run, small};
-use crate::format::tree::{Content, ListBuilder, StoredEntry, Tree, TreeBuilder, TreeFormat};
+use super::store::{Store, all, any_model, build, chunk, file, path, run, small, standard};
+use crate::format::tree::{Content, ListBuilder, StoredEntry, Tree, TreeBuilder};
 use futures::TryStreamExt;
 use persist_core::{
     ErrorKind,
@@ -45,7 +45,7 @@ fn sizes_are_counted_and_a_further_name_counts_once() {
 
 #[test]
 fn a_file_of_256_gibibytes_is_written_and_read_with_a_page_in_hand() {
-    let (format, store) = (TreeFormat::new([1; 32]), Store::default());
+    let (format, store) = (standard(1), Store::default());
     let count = 1 << 18;
     let mut list = ListBuilder::new(&format);
     for n in 0..count {

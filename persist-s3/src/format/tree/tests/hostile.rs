@@ -1,4 +1,4 @@
-use super::store::{Store, all, any_model, build, file, many, model, path, run, small};
+use super::store::{Store, all, any_model, build, file, many, model, path, run, small, standard};
 use crate::format::{
     location::TreeRoot,
     tree::{
@@ -75,7 +75,7 @@ fn a_flipped_bit_of_any_page_is_corrupt() {
 fn a_page_of_another_volume_is_corrupt() {
     let store = Store::default();
     let root = build(&small(), &store, &many(3));
-    is_corrupt(&TreeFormat::new([8; 32]), &store, &root);
+    is_corrupt(&standard(8), &store, &root);
 }
 
 #[test]

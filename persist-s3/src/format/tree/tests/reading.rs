@@ -1,5 +1,7 @@
-use super::store::{Model, Store, all, any_model, any_path, build, changed, file, many, path, run, small};
-use crate::format::tree::{Change, EntryChange, Tree, TreeFormat, diff};
+use super::store::{
+    Model, Store, all, any_model, any_path, build, changed, file, many, path, run, small, standard,
+};
+use crate::format::tree::{Change, EntryChange, Tree, diff};
 use futures::TryStreamExt;
 use proptest::prelude::*;
 use std::{collections::BTreeSet, sync::atomic::Ordering::Relaxed};
@@ -59,7 +61,7 @@ proptest! {
 
 #[test]
 fn a_difference_reads_no_page_that_both_trees_share() {
-    let (format, store) = (TreeFormat::new([3; 32]), Store::default());
+    let (format, store) = (standard(3), Store::default());
     let old = build(&format, &store, &many(50_000));
     let change = Change::Put(Box::new(file("d0100/some file 50", 1, 1)));
     let new = run(changed(&format, &store, &old, vec![change])).unwrap();
@@ -75,7 +77,7 @@ fn a_difference_reads_no_page_that_both_trees_share() {
 
 #[test]
 fn one_entry_of_many_costs_a_page_of_each_level() {
-    let (format, store) = (TreeFormat::new([3; 32]), Store::default());
+    let (format, store) = (standard(3), Store::default());
     let root = build(&format, &store, &many(50_000));
     store.reset();
     let tree = Tree::new(&format, store.shared(), &root);

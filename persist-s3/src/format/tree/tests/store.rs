@@ -1,6 +1,7 @@
 //! Pages in memory, counted; entries to fill trees with.
 
 use crate::format::{
+    crypt::ChunkSecret,
     location::{ChunkId, ChunkRef, Location, PackIndex, TreeRoot},
     tree::{Change, Content, Cut, PageSink, Pages, StoredEntry, Tree, TreeBuilder, TreeFormat, rewrite},
 };
@@ -77,7 +78,11 @@ impl PageSink for Store {
 
 /// Pages of a few entries, so that small trees are deep.
 pub(super) fn small() -> TreeFormat {
-    TreeFormat { cut: Cut { from_bytes: 150, to_bytes: 700, mask: 3 }, ..TreeFormat::new([7; 32]) }
+    TreeFormat { cut: Cut { from_bytes: 150, to_bytes: 700, mask: 3 }, ..standard(7) }
+}
+
+pub(super) fn standard(secret: u8) -> TreeFormat {
+    TreeFormat::new(&ChunkSecret::new([secret; 32]))
 }
 
 pub(super) fn path(text: &str) -> TreePath {
