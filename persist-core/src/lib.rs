@@ -50,7 +50,7 @@ pub use id::{AttachmentId, Epoch, StoreId, VolumeId};
 pub use lease::{LeaseState, Takeover, Vouch};
 pub use name::VolumeName;
 pub use needs::{Needs, pick};
-pub use open::{OpenMode, OpenOptions, StoreUrl, VolumeUrl};
+pub use open::{Extension, OpenMode, OpenOptions, StoreUrl, VolumeUrl};
 pub use quiesce::{Quiesce, SyncOptions, SyncPolicy};
 pub use snapshot::{Outcome, SnapshotName, SnapshotOptions};
 pub use store::{BindOptions, Bound, VolumeStore, VolumeStoreExt};

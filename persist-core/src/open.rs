@@ -1,5 +1,9 @@
 //! Where a store is: its URL, and what it is opened with.
 
+mod extension;
+
+pub use extension::Extension;
+
 use crate::{
     clock::Environment,
     error::{Error, Result},
@@ -154,6 +158,8 @@ pub struct OpenOptions {
     pub environment: Environment,
     /// Refuse the store unless it meets these.
     pub needs: Needs,
+    /// What only one kind of store understands; any other refuses to open.
+    pub extension: Option<Extension>,
 }
 
 fn invalid(message: &'static str) -> Error {

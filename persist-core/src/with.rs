@@ -58,7 +58,7 @@ macro_rules! setters {
 setters!(CallOptions: [some] with_deadline deadline: Duration, [set] with_progress progress: ProgressListener);
 setters!(OpenOptions: [set] with_mode mode: OpenMode, [some] with_node node: Node,
     [some] with_state_directory state_directory: PathBuf, [set] with_environment environment: Environment,
-    [set] require needs: Needs);
+    [set] require needs: Needs, [some] with_extension extension: Extension);
 setters!(Needs: [set] with_survives survives: Survives, [some] with_recovery_point recovery_point: Duration,
     [some] with_access access: Access, [set] with_consistency consistency: Consistency,
     [set] with_fencing fencing: Fencing, [set] with_capabilities capabilities: Capabilities);

@@ -14,5 +14,13 @@
 //!
 //! Until then the facade refuses an `s3://` URL. It does not fall back to anything.
 
+pub mod client;
+pub mod config;
 pub mod format;
 pub mod head;
+pub mod probe;
+pub mod url;
+
+pub use client::{Clients, Credentials, S3Options};
+pub use config::S3Config;
+pub use url::SCHEME;

@@ -60,6 +60,7 @@ fn open(
     options: OpenOptions,
     probe: impl FnOnce(&Path) -> Result<Arc<dyn Place>>,
 ) -> Result<DirectoryStore> {
+    options.refuse_extension().map_err(|error| error.during("open", &at.location))?;
     if !at.root.is_absolute() {
         return Err(Error::invalid("path", "the path of a store is absolute").during("open", at.location));
     }

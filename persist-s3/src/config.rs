@@ -1,0 +1,146 @@
+//! What an S3 store is opened with: plain fields, and no secret among them.
+
+mod check;
+
+use persist_core::Result;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Requests at once, unless told otherwise: enough to fill a link of some Gbit/s with objects of 32 MiB,
+/// each connection giving 85 to 90 MB/s
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-design-patterns.html>).
+pub const CONNECTIONS: u16 = 16;
+
+/// Bytes held in memory for transfers, unless told otherwise: four packs under way and one being filled,
+/// of 32 MiB, and as much again for what is read.
+pub const MEMORY_BYTES: u64 = 192 << 20;
+
+/// The least memory that transfers work with: a pack under way and one being filled.
+pub const LEAST_MEMORY_BYTES: u64 = 64 << 20;
+
+/// The ttl of a lease, unless told otherwise.
+pub const LEASE_TTL_SECONDS: u64 = crate::head::lease::TTL.as_secs();
+
+/// Where a store is and how it is used. Everything but the bucket has a default, and no field is a secret:
+/// credentials are [`S3Options`](crate::S3Options).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct S3Config {
+    /// The bucket. It must be there: persist makes none.
+    pub bucket: String,
+    /// What all keys of the store begin with: segments with `/` between them, or nothing.
+    #[serde(default)]
+    pub prefix: String,
+    /// The URL of the service, without the bucket; without it, Amazon's for the region.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// The region; without it `us-east-1`, which most other services take as well.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Where the bucket's name stands.
+    #[serde(default)]
+    pub addressing: Addressing,
+    /// Whether an `http://` endpoint is accepted.
+    #[serde(default)]
+    pub transport: Transport,
+    /// The directory of this node for the copies of attached volumes; absolute. Without it nothing can be
+    /// attached.
+    #[serde(default)]
+    pub workspace: Option<PathBuf>,
+    /// How many bytes warm copies may take in the workspace; without it, as many as there are.
+    #[serde(default)]
+    pub workspace_limit_bytes: Option<u64>,
+    /// How many requests for data are made at once, 4 to 256. Requests for heads come on top, on connections
+    /// of their own.
+    #[serde(default = "connections")]
+    pub connections: u16,
+    /// How many bytes of memory transfers may take, at least 64 MiB.
+    #[serde(default = "memory_bytes")]
+    pub memory_bytes: u64,
+    /// How long a writer that has gone silent keeps its volume, in seconds: 5 to 86,400.
+    #[serde(default = "lease_ttl_seconds")]
+    pub lease_ttl_seconds: u64,
+    /// How often a writer renews its lease, in seconds: at most half of the ttl; without it a third.
+    #[serde(default)]
+    pub lease_beat_seconds: Option<u64>,
+}
+
+/// Where the bucket's name stands in a request
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html>).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Addressing {
+    /// In the path: `https://host/bucket/key`. Works everywhere, also for names with dots.
+    #[default]
+    Path,
+    /// In the host's name: `https://bucket.host/key`.
+    VirtualHost,
+}
+
+/// What requests may travel by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Transport {
+    /// Only by TLS.
+    #[default]
+    Tls,
+    /// By what the endpoint says, also in the clear: for a server on this host or in a network of its own.
+    PlainAllowed,
+}
+
+impl S3Config {
+    /// The store at the root of `bucket`, with defaults.
+    pub fn new(bucket: impl Into<String>) -> Self {
+        Self {
+            bucket: bucket.into(),
+            prefix: String::new(),
+            endpoint: None,
+            region: None,
+            addressing: Addressing::default(),
+            transport: Transport::default(),
+            workspace: None,
+            workspace_limit_bytes: None,
+            connections: CONNECTIONS,
+            memory_bytes: MEMORY_BYTES,
+            lease_ttl_seconds: LEASE_TTL_SECONDS,
+            lease_beat_seconds: None,
+        }
+    }
+
+    /// Refuses what cannot work, before anything is asked of the store.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the field and what it may be.
+    pub fn check(&self) -> Result<()> {
+        check::check(self)
+    }
+
+    /// How often a lease is renewed, in seconds.
+    pub fn beat_seconds(&self) -> u64 {
+        self.lease_beat_seconds.unwrap_or(self.lease_ttl_seconds / 3).max(1)
+    }
+
+    /// `s3://bucket/prefix`, for messages.
+    pub fn location(&self) -> String {
+        let slash = if self.prefix.is_empty() { "" } else { "/" };
+        format!("s3://{}{slash}{}", self.bucket, self.prefix)
+    }
+}
+
+fn connections() -> u16 {
+    CONNECTIONS
+}
+
+fn memory_bytes() -> u64 {
+    MEMORY_BYTES
+}
+
+fn lease_ttl_seconds() -> u64 {
+    LEASE_TTL_SECONDS
+}
+
+#[cfg(test)]
+mod tests;
