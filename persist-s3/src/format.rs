@@ -3,6 +3,8 @@
 //! Pure: bytes in, bytes out; no I/O, no clock, no randomness of its own. `docs/format.md` is normative to
 //! the byte. Everything that comes from a bucket is checked against hard limits before memory is taken for
 //! it, and whatever is not what was written is `Corrupt`.
+//!
+#![doc = include_str!("../docs/format.md")]
 
 pub mod chunk;
 pub mod commit;

@@ -196,7 +196,7 @@ impl OpenedCommit {
 }
 
 /// How much of the end of a commit object holds its record, read from any last part of at least
-/// [`TRAILER_BYTES`](super::pack::TRAILER_BYTES).
+/// [`TRAILER_BYTES`].
 ///
 /// # Errors
 /// `Corrupt` if it is not the end of a commit object.
