@@ -36,11 +36,13 @@ mod source;
 pub mod stat;
 #[cfg(feature = "tree")]
 pub mod transfer;
+mod trust;
 #[cfg(feature = "tree")]
 pub mod walk;
 
 pub use entry::{COMPONENT_MAX_BYTES, ContentHash, DataRange, Entry, EntryKind, Metadata, TreePath, Xattr};
 pub use source::{TreeSource, TreeTotals};
+pub use trust::Trust;
 
 #[cfg(feature = "tree")]
 pub use apply::{ApplyLimits, ApplyOptions, ApplyReport, apply};
@@ -61,7 +63,7 @@ pub use listing::Batch;
 #[cfg(feature = "tree")]
 pub use losses::{Loss, Losses, OnLoss};
 #[cfg(feature = "tree")]
-pub use metadata::{FlagsWhen, MetadataWriter, Present, Target, Trust, read_metadata};
+pub use metadata::{FlagsWhen, MetadataWriter, Present, Target, read_metadata};
 #[cfg(feature = "tree")]
 pub use ordered::{Found, Inside, walk_in_order};
 #[cfg(feature = "tree")]

@@ -97,7 +97,7 @@ pub enum Source {
         /// What happens to the directory.
         import: Import,
     },
-    /// Any tree.
+    /// Any tree; see [`CreateOptions::trust`].
     Tree(Arc<dyn TreeSource>),
     /// A volume of this store that was deleted and is still in the trash.
     Trashed(VolumeId),

@@ -4,7 +4,7 @@
 
 use crate::{
     attachment::*, capability::*, care::*, clock::*, holder::*, lease::*, name::*, needs::*, open::*,
-    progress::*, quiesce::*, render::*, snapshot::*, volume::*,
+    progress::*, quiesce::*, render::*, snapshot::*, tree::Trust, volume::*,
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -68,7 +68,7 @@ setters!(VolumeSpec: [set] with_root root: RootSpec, [some] with_size_bytes size
 setters!(RootSpec: [some] with_uid uid: u32, [some] with_gid gid: u32, [some] with_mode mode: u32,
     [some] with_selinux_label selinux_label: String);
 setters!(CreateOptions: [call] with_call call: CallOptions, [set] with_spec spec: VolumeSpec,
-    [set] with_source source: Source);
+    [set] with_source source: Source, [some] with_trust trust: Trust);
 setters!(ListOptions: [some] with_after after: String, [some] with_limit limit: usize,
     [set] with_labels labels: Labels, [set] with_states states: ListStates);
 setters!(UpdateOptions: [some] with_size_bytes size_bytes: Option<u64>, [some] with_protection protection: Protection);

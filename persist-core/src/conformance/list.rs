@@ -36,6 +36,7 @@ macro_rules! __every_promise {
             208 sources a_clone_has_its_origins_content_and_goes_its_own_way;
             209 sources a_clone_stays_whole_when_its_origin_is_deleted_or_keeps_it;
             210 sources a_volume_from_a_snapshot_is_that_tree;
+            211 sources a_tree_is_believed_only_where_the_caller_says_so;
 
             301 attach an_attached_path_is_a_directory_to_work_in;
             302 attach what_was_written_is_there_at_the_next_attach;

@@ -4,9 +4,14 @@ use super::{bench::*, tree::*};
 use crate::{
     Capabilities, CreateOptions, ErrorKind, Outcome, Result, Source, VolumeId,
     clock::SystemEnvironment,
+    tree::Trust,
     volume::{CreateReport, Import, Origin},
 };
-use std::{fs, os::unix::fs::symlink, path::PathBuf};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    path::PathBuf,
+};
 
 pub(super) async fn a_missing_source_is_not_found_and_leaves_nothing(bench: Bench) {
     let store = bench.store().await;
@@ -167,6 +172,45 @@ pub(super) async fn a_volume_from_a_snapshot_is_that_tree(bench: Bench) {
     let kept = store.open_snapshot(&volume("origin"), &named("s")).await.unwrap();
     Tree::of(&*kept).await.assert_is(&one);
 }
+
+pub(super) async fn a_tree_is_believed_only_where_the_caller_says_so(bench: Bench) {
+    let (store, from) = (bench.store().await, bench.directory("from"));
+    fs::write(from.join("su"), "x").unwrap();
+    fs::set_permissions(from.join("su"), Permissions::from_mode(SET_ID)).unwrap();
+    let tree = Tree::read(&from);
+    let mut sources: Vec<(Source, Trust)> = vec![
+        (Source::Directory { path: from, import: Import::Copy }, Trust::Faithful),
+        (Source::Tree(MemorySource::new(&tree)), Trust::Untrusted),
+    ];
+    if claims(&store, Capabilities::SNAPSHOTS) {
+        made(&store, "origin").await;
+        tree.write(attached(&store, "origin", "w").await.path());
+        store.snapshot(&volume("origin"), &named("s"), Default::default()).await.unwrap();
+        let snapshot = store.open_snapshot(&volume("origin"), &named("s")).await.unwrap();
+        sources.push((Source::Tree(snapshot), Trust::Untrusted));
+    }
+    for (number, (source, usual)) in sources.into_iter().enumerate() {
+        for (trust, is) in [
+            (None, usual),
+            (Some(Trust::Untrusted), Trust::Untrusted),
+            (Some(Trust::Faithful), Trust::Faithful),
+        ] {
+            let name = format!("v{number}-{trust:?}");
+            let mut options = CreateOptions::default().with_source(source.clone());
+            options.trust = trust;
+            let report = store.create(&volume(&name.replace(['(', ')'], "")), options).await.unwrap();
+            assert_eq!(report.remarks.is_empty(), is == Trust::Faithful, "{name}: {:?}", report.remarks);
+            let attachment = attached(&store, report.volume.name.as_str(), "w").await;
+            let mode = fs::metadata(attachment.path().join("su")).unwrap().mode() & 0o7777;
+            assert_eq!(mode, if is == Trust::Faithful { SET_ID } else { 0o755 }, "{name}");
+        }
+    }
+    let nothing = CreateOptions::default().with_trust(Trust::Faithful);
+    refused_without_a_trace(&store, ErrorKind::Invalid, store.create(&volume("v"), nothing)).await;
+}
+
+/// A program that runs as its owner.
+const SET_ID: u32 = 0o4755;
 
 async fn made_from(store: &Store, name: &str, source: Source) -> Result<CreateReport> {
     store.create(&volume(name), CreateOptions::default().with_source(source)).await

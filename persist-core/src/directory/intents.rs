@@ -86,8 +86,7 @@ impl Intent {
     /// # Errors
     /// As the filesystem reports them.
     pub(crate) fn declared(&self) -> Result<Option<Work>> {
-        let bytes = fs::read(&self.path).map_err(|e| cause(e, "read", self.path.display()))?;
-        Ok(serde_json::from_slice(&bytes).ok())
+        declared_at(&self.path)
     }
 
     /// Ends it: the work is done, or undone.
@@ -99,6 +98,18 @@ impl Intent {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(cause(e, "unlink", self.path.display())),
             _ => Ok(()),
         }
+    }
+}
+
+/// What the intent at `path` declares, whoever holds it; `None` also once it has ended.
+///
+/// # Errors
+/// As the filesystem reports them.
+pub(crate) fn declared_at(path: &Path) -> Result<Option<Work>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(cause(e, "read", path.display())),
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     care::measure,
     durable::Claimed,
     engine::Engine,
-    intents::{Intent, Work},
+    intents::{self, Intent, Work},
     names::Named,
     records::{self, Numbered},
     stored::{FIRST_RECORD, Located, NameRecord},
@@ -18,6 +18,7 @@ use crate::{
     error::{ErrorKind, Result},
     id::VolumeId,
     linux::cause::cause,
+    name::VolumeName,
     progress::Meter,
     volume::{TRASH_WINDOW, VolumeState},
 };
@@ -86,6 +87,23 @@ impl Engine {
         }
         let rest = if place.is_some() { Rest::Nothing } else { Rest::Volume };
         Ok(Some(Recovered { item: PruneItem::new(reason, Some(id.clone()), what, bytes), rest }))
+    }
+
+    /// Finishes the creation of the volume `name` whose owner died after it had moved `from` away; false if
+    /// there is none.
+    ///
+    /// # Errors
+    /// As the filesystem reports them; a repeat goes on.
+    pub(crate) fn finish_move_of(&self, from: &Path, name: &VolumeName, meter: &Meter) -> Result<bool> {
+        for id in volumes::names(&self.layout.intents())?.iter().filter_map(|text| VolumeId::parse(text)) {
+            let declared = intents::declared_at(&self.layout.intent(&id))?;
+            let Some(Work::Move { from: moved, volume, .. }) = declared else { continue };
+            if moved == from && volume.volume.name == *name {
+                let recovered = self.recover(&id, PruneMode::Apply, meter)?;
+                return Ok(recovered.is_some_and(|recovered| recovered.rest == Rest::Volume));
+            }
+        }
+        Ok(false)
     }
 
     /// What is left of the volume `id`, whose intent is held.

@@ -10,9 +10,9 @@ use super::{
     beneath::Root,
     blocking::blocking,
     losses::{Losses, OnLoss},
-    metadata::Trust,
     names::Names,
     source::{TreeSource, TreeTotals},
+    trust::Trust,
     walk::Unreadable,
 };
 use crate::{

@@ -10,8 +10,8 @@ use super::{
     crew::Threads,
     entry::TreePath,
     losses::{Losses, OnLoss},
-    metadata::Trust,
     source::TreeTotals,
+    trust::Trust,
     walk::Unreadable,
 };
 use crate::{error::Result, linux::cause::cause, progress::Meter};

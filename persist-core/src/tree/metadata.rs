@@ -7,7 +7,7 @@ use super::{
     losses::{Loss, Losses},
     stat::{Handle, KEPT_FLAGS, Kind, Stat},
 };
-use crate::{error::Result, linux::cause::cause};
+use crate::{error::Result, linux::cause::cause, tree::Trust};
 use rustix::{
     fs::{
         AtFlags, CWD, Gid, IFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chmodat, chownat,
@@ -16,17 +16,6 @@ use rustix::{
     io::Errno,
 };
 use std::os::fd::{AsRawFd, OwnedFd};
-
-/// Whether what a tree says about privilege is believed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Trust {
-    /// It may come from anybody: set-id bits of files, devices, `security.*` (capabilities and labels)
-    /// and `trusted.*` are left out and reported.
-    #[default]
-    Untrusted,
-    /// It is our own: everything is kept that this process may keep.
-    Faithful,
-}
 
 /// What is known about the entry that metadata is written to: saves system calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

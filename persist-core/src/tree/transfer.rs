@@ -6,8 +6,8 @@ use super::{
     blocking::blocking,
     copy::{CloneMode, CopyOptions, copy},
     losses::{Losses, OnLoss},
-    metadata::Trust,
     source::{TreeSource, TreeTotals},
+    trust::Trust,
     walk::Unreadable,
 };
 use crate::{error::Result, progress::Meter};

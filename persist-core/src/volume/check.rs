@@ -3,7 +3,7 @@
 use crate::{
     capability::{Capabilities, StoreInfo},
     error::{Error, Result},
-    volume::{RootSpec, Source, UpdateOptions, VolumeSpec},
+    volume::{CreateOptions, Import, RootSpec, Source, UpdateOptions},
 };
 
 /// The most labels that a volume carries: they are read with every record of a listing.
@@ -16,12 +16,14 @@ pub const LABEL_VALUE_MAX_BYTES: usize = 4096;
 ///
 /// # Errors
 /// `Invalid` for what is wrong in itself; `Unsupported` for what this store cannot do.
-pub fn create(info: &StoreInfo, spec: &VolumeSpec, source: &Source) -> Result<()> {
+pub fn create(info: &StoreInfo, options: &CreateOptions) -> Result<()> {
+    let CreateOptions { spec, source, trust, .. } = options;
     root(&spec.root)?;
     size(spec.size_bytes)?;
     labels_count(spec.labels.len())?;
     spec.labels.values().try_for_each(|value| label_value(value))?;
     path(source)?;
+    trust.map_or(Ok(()), |_| trustable(source))?;
     if spec.size_bytes.is_some() {
         info.require(Capabilities::ENFORCED_SIZE, "this store cannot enforce a size")?;
     }
@@ -92,6 +94,14 @@ fn label_value(value: &str) -> Result<()> {
     Err(Error::invalid("labels", "the value of a label has at most 4096 bytes").context("bytes", value.len()))
 }
 
+fn trustable(source: &Source) -> Result<()> {
+    match source {
+        Source::Tree(_) | Source::Directory { import: Import::Copy, .. } => Ok(()),
+        _ => Err(Error::invalid("trust", "nothing is written by which this source could be believed or not")
+            .advise("leave it out: only a tree, and a directory that is copied, is judged")),
+    }
+}
+
 fn path(source: &Source) -> Result<()> {
     match source {
         Source::Directory { path, .. } if !path.is_absolute() => {
@@ -110,12 +120,13 @@ mod tests {
         clock::SystemEnvironment,
         id::StoreId,
         name::{LabelKey, Labels},
+        volume::VolumeSpec,
     };
 
     fn refusal(capabilities: Capabilities, spec: VolumeSpec) -> ErrorKind {
         let id = StoreId::mint(&SystemEnvironment, &SystemEnvironment);
         let info = StoreInfo::new("test", "test:", id, capabilities, crate::Characteristics::default());
-        create(&info, &spec, &Source::Empty).unwrap_err().kind()
+        create(&info, &CreateOptions::default().with_spec(spec)).unwrap_err().kind()
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::{
     name::{LabelKey, Labels, VolumeName},
     progress::CallOptions,
     snapshot::Outcome,
-    tree::TreeTotals,
+    tree::{TreeTotals, Trust},
 };
 use std::time::Duration;
 
@@ -19,6 +19,12 @@ pub struct CreateOptions {
     pub spec: VolumeSpec,
     /// What it holds.
     pub source: Source,
+    /// Whether what the source says about privilege is believed (set-id bits, devices, `security.*` and
+    /// `trusted.*` attributes). Without it, a [`Source::Tree`] is not, whatever store it comes from: a store
+    /// holds what its writers put there, and only the caller knows whether to believe them, as for a copy
+    /// of a volume of its own. A [`Source::Directory`] is believed: what it says is in force on this host
+    /// already. `Invalid` with any other source, and with a directory that is moved: those stay as they are.
+    pub trust: Option<Trust>,
 }
 
 /// What `create` did.

@@ -98,13 +98,15 @@ impl<'a> Building<'a> {
     }
 
     fn run(&self, previous: Option<u64>) -> Result<Built> {
-        let opened = source::open(self.engine, &self.options.source, self.meter)?;
+        let opened = source::open(self.engine, self.options, self.meter)?;
         self.layout.directories().iter().try_for_each(|directory| make_private(directory))?;
         let tree = self.engine.begin_tree(&self.layout)?;
         let mut stored = self.record(&tree);
         stored.volume.origin = opened.origin();
         let cut = match &opened {
-            source::Opened::Directory { path, import: Import::Move } => self.take(path, &tree, &stored)?,
+            source::Opened::Directory { path, import: Import::Move, .. } => {
+                self.take(path, &tree, &stored)?
+            }
             opened => {
                 let cut = opened.fill(self.engine, &tree.path, self.meter)?;
                 self.finish(&tree, &stored)?;

@@ -13,7 +13,7 @@ use crate::{
     name::VolumeName,
     progress::Meter,
     snapshot::Outcome,
-    volume::{CreateOptions, CreateReport, Source, VolumeRecord, VolumeState, check, compat},
+    volume::{CreateOptions, CreateReport, Import, Source, VolumeRecord, VolumeState, check, compat},
 };
 
 /// Creates the volume, or finds the compatible one that is there.
@@ -26,7 +26,7 @@ pub(super) fn create(
     options: &CreateOptions,
     meter: &Meter,
 ) -> Result<CreateReport> {
-    check::create(&engine.info, &options.spec, &options.source)?;
+    check::create(&engine.info, options)?;
     engine.check_writable()?;
     loop {
         meter.check()?;
@@ -38,16 +38,30 @@ pub(super) fn create(
                 continue;
             }
             (Named::Free(_), Source::Trashed(_)) => {}
-            (Named::Free(previous), _) => match build::build(engine, name, previous, options, meter)? {
-                Some(report) => return Ok(report),
-                None => continue,
-            },
+            (Named::Free(previous), source) => {
+                match build::build(engine, name, previous, options, meter) {
+                    Ok(Some(report)) => return Ok(report),
+                    Ok(None) => {}
+                    Err(e) if e.kind() == ErrorKind::NotFound && was_moved(engine, name, source, meter)? => {}
+                    Err(e) => return Err(e),
+                }
+                continue;
+            }
         }
         if let Source::Trashed(id) = &options.source
             && let Some(report) = take_back(engine, name, id, options, meter)?
         {
             return Ok(report);
         }
+    }
+}
+
+/// Whether the source is not there any more because a create like this one was killed after it moved it: then
+/// that one is finished.
+fn was_moved(engine: &Engine, name: &VolumeName, source: &Source, meter: &Meter) -> Result<bool> {
+    match source {
+        Source::Directory { path, import: Import::Move } => engine.finish_move_of(path, name, meter),
+        _ => Ok(false),
     }
 }
 

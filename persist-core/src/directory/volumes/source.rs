@@ -13,8 +13,8 @@ use crate::{
     name::VolumeName,
     progress::{Meter, Phase},
     snapshot::SnapshotName,
-    tree::{ApplyOptions, TreePath, TreeSource, apply},
-    volume::{Import, Origin, Source, VolumeState},
+    tree::{ApplyOptions, CopyOptions, Root, TreePath, TreeSource, Trust, apply, copy},
+    volume::{CreateOptions, Import, Origin, Source, VolumeState},
 };
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use std::{
@@ -30,16 +30,16 @@ pub(super) enum Opened {
     Empty,
     Snapshot { volume: VolumeId, snapshot: SnapshotName, tree: TreeRead },
     Volume { volume: VolumeId, tree: TreeRead },
-    Directory { path: PathBuf, import: Import },
-    Tree(Arc<dyn TreeSource>),
+    Directory { path: PathBuf, import: Import, trust: Trust },
+    Tree(Arc<dyn TreeSource>, Trust),
 }
 
 /// Finds the source and holds it.
 ///
 /// # Errors
 /// `NotFound` if it is not there; `Invalid` for a directory that cannot be one.
-pub(super) fn open(engine: &Engine, source: &Source, meter: &Meter) -> Result<Opened> {
-    match source {
+pub(super) fn open(engine: &Engine, options: &CreateOptions, meter: &Meter) -> Result<Opened> {
+    match &options.source {
         Source::Empty => Ok(Opened::Empty),
         Source::Snapshot { volume, snapshot } => {
             let held = engine.snapshot_tree(volume, snapshot, meter)?;
@@ -49,9 +49,10 @@ pub(super) fn open(engine: &Engine, source: &Source, meter: &Meter) -> Result<Op
         Source::Volume(name) => open_volume(engine, name, meter),
         Source::Directory { path, import } => {
             check_directory(engine.layout.root(), path, *import)?;
-            Ok(Opened::Directory { path: path.clone(), import: *import })
+            let trust = options.trust.unwrap_or(Trust::Faithful);
+            Ok(Opened::Directory { path: path.clone(), import: *import, trust })
         }
-        Source::Tree(tree) => Ok(Opened::Tree(Arc::clone(tree))),
+        Source::Tree(tree) => Ok(Opened::Tree(Arc::clone(tree), options.trust.unwrap_or(engine.trust))),
         Source::Trashed(id) => {
             Err(Error::internal("a volume in the trash is taken back, not copied").context("id", id))
         }
@@ -68,7 +69,7 @@ impl Opened {
             }
             Self::Volume { volume, .. } => Origin::Volume(volume.clone()),
             Self::Directory { path, .. } => Origin::Directory(path.clone()),
-            Self::Tree(_) => Origin::Tree,
+            Self::Tree(..) => Origin::Tree,
         }
     }
 
@@ -83,30 +84,46 @@ impl Opened {
             Self::Snapshot { tree, .. } | Self::Volume { tree, .. } => {
                 engine.place.cut(&tree.path, to, CutMode::Writable, meter)
             }
-            Self::Directory { path, import } => engine.place.import(path, to, *import, meter),
-            Self::Tree(source) => fill_from(engine, source, to, meter),
+            Self::Directory { path, trust: Trust::Untrusted, .. } => disbelieved(engine, path, to, meter),
+            Self::Directory { path, import, .. } => engine.place.import(path, to, *import, meter),
+            Self::Tree(source, trust) => fill_from(engine, source, *trust, to, meter),
         }
     }
 }
 
-/// Writes a tree that the caller gave. Unless the store trusts its callers, nobody vouches for it: set-id
-/// bits, devices and the like are left out and reported, unless it is a directory of this host, which is
-/// copied as one.
-fn fill_from(engine: &Engine, source: &Arc<dyn TreeSource>, to: &Path, meter: &Meter) -> Result<Cut> {
+/// Writes a tree that the caller gave, the quickest way that there is.
+fn fill_from(
+    engine: &Engine,
+    source: &Arc<dyn TreeSource>,
+    trust: Trust,
+    to: &Path,
+    meter: &Meter,
+) -> Result<Cut> {
     if let Some(directory) = source.directory() {
         check_apart(engine.layout.root(), directory)?;
-        let cut = engine.place.import(directory, to, Import::Copy, meter)?;
+        let cut = match trust {
+            Trust::Faithful => engine.place.import(directory, to, Import::Copy, meter)?,
+            Trust::Untrusted => disbelieved(engine, directory, to, meter)?,
+        };
         // A source that ended meanwhile, as with the store that it is of, has not kept its tree whole.
         tokio::runtime::Handle::current().block_on(source.entry(&TreePath::root()))?;
         return Ok(cut);
     }
     engine.place.make_tree(to)?;
-    let options = ApplyOptions::default().with_trust(engine.trust).with_meter(meter.clone());
+    let options = ApplyOptions::default().with_trust(trust).with_meter(meter.clone());
     let applied = unless_stopped(meter, apply(Arc::clone(source), to, options));
     // This thread may block, and belongs to the caller's runtime.
     let report = tokio::runtime::Handle::current().block_on(applied)?;
     let remarks = report.losses.remarks();
     Ok(Cut { totals: Some(report.totals), remarks, ..Cut::default() })
+}
+
+/// Copies a directory without what it says about privilege: left out, and reported.
+fn disbelieved(engine: &Engine, from: &Path, to: &Path, meter: &Meter) -> Result<Cut> {
+    engine.place.make_tree(to)?;
+    let options = CopyOptions::default().with_trust(Trust::Untrusted);
+    let report = copy(&Root::open(from)?, &Root::open(to)?, &options, meter)?;
+    Ok(Cut { totals: Some(report.totals), remarks: report.losses.remarks(), ..Cut::default() })
 }
 
 /// Ends `work` once `meter` is stopped, also while its source does not answer.

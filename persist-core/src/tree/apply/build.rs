@@ -9,9 +9,10 @@ use crate::{
         beneath::Root,
         entry::{Entry, EntryKind, Metadata, TreePath},
         losses::{Loss, Losses},
-        metadata::{FlagsWhen, MetadataWriter, Present, Target, Trust},
+        metadata::{FlagsWhen, MetadataWriter, Present, Target},
         source::{TreeSource, TreeTotals},
         stat::{Handle, Kind, Stat},
+        trust::Trust,
         walk::Unreadable,
     },
 };

@@ -12,9 +12,10 @@ use crate::{
     tree::{
         entry::Metadata,
         losses::Loss,
-        metadata::{FlagsWhen, MetadataWriter, Target, Trust, read_metadata},
+        metadata::{FlagsWhen, MetadataWriter, Target, read_metadata},
         node::{In, Side},
         stat::{Handle, Kind, Stat, link_target},
+        trust::Trust,
         walk::{MOUNTED, lost},
     },
 };
