@@ -132,6 +132,9 @@ async fn work_for_prune(store: &Arc<dyn VolumeStore>) -> Result<()> {
     for item in &report.items {
         println!("  {:?}: {} ({} bytes)", item.reason, item.what, item.bytes);
     }
+    for failure in &report.failures {
+        println!("  failed: {}", failure.what);
+    }
     println!("  {} bytes in all", report.bytes);
     Ok(())
 }

@@ -1,7 +1,12 @@
 //! Looking after a store: health, usage, verification, and finishing what was interrupted.
 
 use crate::{
-    clock::Timestamp, id::VolumeId, name::VolumeName, progress::CallOptions, snapshot::SnapshotName,
+    clock::Timestamp,
+    error::{Error, ErrorKind},
+    id::VolumeId,
+    name::VolumeName,
+    progress::CallOptions,
+    snapshot::SnapshotName,
     tree::TreePath,
 };
 use serde::{Deserialize, Serialize};
@@ -158,6 +163,28 @@ pub struct PruneReport {
     pub items: Vec<PruneItem>,
     /// Bytes that it frees.
     pub bytes: u64,
+    /// What could not be looked at, finished or removed, and is tried again by the next prune; the rest
+    /// went on.
+    pub failures: Vec<PruneFailure>,
+}
+
+/// A piece of work that failed, while the others went on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PruneFailure {
+    /// The volume it belongs to, where one is known.
+    pub volume: Option<VolumeId>,
+    /// What the caller should do about it.
+    pub kind: ErrorKind,
+    /// What failed, where, why, and what to do, in one line.
+    pub what: String,
+}
+
+impl PruneFailure {
+    /// A piece of work that failed with `error`.
+    pub fn new(volume: Option<VolumeId>, error: &Error) -> Self {
+        Self { volume, kind: error.kind(), what: error.to_string() }
+    }
 }
 
 /// One piece of work of `prune`.

@@ -396,7 +396,8 @@ pub trait VolumeStore: Debug + Send + Sync + 'static {
     ///
     /// # Promise
     /// By default only says what it would do. Never touches what a live process is doing, nor anything
-    /// that a volume, a snapshot or the trash within its window needs.
+    /// that a volume, a snapshot or the trash within its window needs. A piece of work that fails is in
+    /// [`PruneReport::failures`], and the rest goes on.
     /// # Requires
     /// Nothing.
     /// # Idempotence
@@ -406,7 +407,8 @@ pub trait VolumeStore: Debug + Send + Sync + 'static {
     /// # Cancellation
     /// What was done stays done.
     /// # Errors
-    /// As the place reports them; what was done before stays done.
+    /// `Unavailable` past the deadline, or when the store itself cannot be listed; what was done before stays
+    /// done. That one piece of work failed is in the report, not an error.
     async fn prune(&self, options: PruneOptions) -> Result<PruneReport>;
 
     /// Joins every task of this opened store. Attachments stay, as their records do.

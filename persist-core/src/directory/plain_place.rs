@@ -39,6 +39,7 @@ pub(super) enum Point {
     BeforeTree,
     AfterMove,
     Flush,
+    Remove,
 }
 
 /// What a test does in the middle of the engine's work, once.
@@ -115,6 +116,7 @@ impl Place for PlainPlace {
     }
 
     fn remove_tree(&self, at: &Path, _: &Meter) -> Result<()> {
+        self.reached(Point::Remove)?;
         match fs::remove_dir_all(at) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(cause(e, "remove", at.display())),
             _ => Ok(()),

@@ -1,7 +1,8 @@
 //! Finishing and undoing what was interrupted, and removing what nothing refers to any more.
 //!
 //! Each piece of work is measured first, then done under the exclusion or the intent that its subject has;
-//! what somebody alive is at is passed over. A record that cannot be read makes its volume untouchable.
+//! what somebody alive is at is passed over. A record that cannot be read makes its volume untouchable. What
+//! fails is reported, and the rest goes on.
 
 mod drafts;
 #[cfg(test)]
@@ -13,18 +14,24 @@ use super::{
     engine::Engine,
     intents,
     records::{self, Numbered},
-    recovery::Rest,
+    recovery::{Rest, is_there},
     stored::NameRecord,
     volumes::each_name,
 };
 use crate::{
-    care::{PruneItem, PruneMode, PruneOptions, PruneReason, PruneReport},
-    error::{Error, ErrorKind, Result},
+    care::{PruneFailure, PruneItem, PruneMode, PruneOptions, PruneReason, PruneReport},
+    error::{ErrorKind, Result},
     id::VolumeId,
     name::VolumeName,
     progress::{Meter, Phase},
 };
-use std::{collections::BTreeSet, ffi::OsStr, ops::ControlFlow, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 impl Engine {
     pub(crate) async fn prune(self: &Arc<Self>, options: PruneOptions) -> Result<PruneReport> {
@@ -74,7 +81,7 @@ impl<'a> Pruner<'a> {
             self.meter.check()?;
             match name.to_str().and_then(VolumeId::parse) {
                 Some(id) if self.settled.contains(&id) => Ok(()),
-                Some(id) => passed_over(work(self, &id)),
+                Some(id) => self.attempt(Some(&id), || directory.join(name), |pruner| work(pruner, &id)),
                 // Not ours; health and verify say so.
                 None => Ok(()),
             }
@@ -110,19 +117,42 @@ impl<'a> Pruner<'a> {
 
     /// Removes the directories of names that stand for nothing. They hold nothing and free nothing that
     /// anybody asked about, so they are no pieces of work; a busy store keeps them until it is less so.
-    fn free_names(&self) -> Result<()> {
+    fn free_names(&mut self) -> Result<()> {
         let names = self.engine.layout.names();
         each(&names, |name| {
             self.meter.check()?;
             let Some(Ok(volume)) = name.to_str().map(VolumeName::new) else { return Ok(()) };
             match records::newest(&names.join(name)) {
                 Ok(None | Some(Numbered { record: NameRecord::FreedBy(_), .. })) => {
-                    passed_over(self.engine.forget_name(&volume))
+                    self.attempt(None, || names.join(name), |pruner| pruner.engine.forget_name(&volume))
                 }
                 // What cannot be read is not free.
                 _ => Ok(()),
             }
         })
+    }
+
+    /// Does a piece of work. What fails ends neither the run nor the pieces after it: it is in the report,
+    /// unless `place` went away meanwhile, and with it the work.
+    ///
+    /// # Errors
+    /// `Unavailable` once the run was told to stop.
+    fn attempt(
+        &mut self,
+        volume: Option<&VolumeId>,
+        place: impl FnOnce() -> PathBuf,
+        work: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let Err(error) = work(self) else { return Ok(()) };
+        if self.meter.is_stopped() {
+            return Err(error);
+        }
+        let has_gone = error.kind() == ErrorKind::NotFound && is_there(&place()).is_ok_and(|there| !there);
+        if !has_gone {
+            tracing::warn!(%error, "prune passes it over");
+            self.report.failures.push(PruneFailure::new(volume.cloned(), &error));
+        }
+        Ok(())
     }
 
     fn applies(&self) -> bool {
@@ -143,19 +173,4 @@ fn each(directory: &Path, mut visit: impl FnMut(&OsStr) -> Result<()>) -> Result
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     result
-}
-
-/// What cannot be read is evidence, and what went away meanwhile is done: neither ends the run.
-fn passed_over(result: Result<()>) -> Result<()> {
-    match result {
-        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
-            log(&error);
-            Ok(())
-        }
-        result => result,
-    }
-}
-
-fn log(error: &Error) {
-    tracing::warn!(%error, "prune passes it over");
 }

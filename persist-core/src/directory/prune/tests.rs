@@ -9,12 +9,14 @@ use crate::{
         plain_place::Point,
         store::DirectoryStore,
     },
+    linux::cause::cause,
+    progress::CallOptions,
     volume::{
         CreateOptions, DeleteOptions, Import, Lifetime, ListOptions, ListStates, Protection, Source, Trash,
         VolumeSpec,
     },
 };
-use std::{fs, time::Duration};
+use std::{fs, io, time::Duration};
 
 async fn run(store: &DirectoryStore, mode: PruneMode) -> PruneReport {
     store.prune(PruneOptions::default().with_mode(mode)).await.unwrap()
@@ -100,6 +102,19 @@ async fn a_move_that_was_killed_after_it_is_finished() {
 }
 
 #[tokio::test]
+async fn a_move_that_was_killed_after_it_is_finished_by_its_repeat() {
+    let fixture = Fixture::new().await;
+    let source = directory(fixture.dir.path().join("src"));
+    killed(&fixture, Point::AfterMove);
+    fixture.store.create(&name("a"), moving(&source)).await.unwrap_err();
+    let elsewhere = fixture.store.create(&name("b"), moving(&source)).await.unwrap_err();
+    assert_eq!(elsewhere.kind(), ErrorKind::NotFound, "another name is no repeat");
+    fixture.store.create(&name("a"), moving(&source)).await.unwrap();
+    assert_eq!(fs::read(fixture.tree(&name("a")).join("file")).unwrap(), b"content");
+    assert_eq!(prune(&fixture).await, []);
+}
+
+#[tokio::test]
 async fn a_killed_move_whose_name_is_taken_is_kept_in_the_trash() {
     let fixture = Fixture::new().await;
     let source = directory(fixture.dir.path().join("src"));
@@ -165,12 +180,41 @@ async fn a_tree_that_nothing_names_is_removed_and_every_named_one_stays() {
 }
 
 #[tokio::test]
+async fn what_fails_is_reported_and_the_rest_goes_on() {
+    let fixture = Fixture::new().await;
+    let lost = SnapshotName::new("lost").unwrap();
+    for volume in ["a", "b", "c"] {
+        fixture.store.create(&name(volume), CreateOptions::default()).await.unwrap();
+        killed(&fixture, Point::Flush);
+        fixture.store.snapshot(&name(volume), &lost, SnapshotOptions::default()).await.unwrap_err();
+    }
+    let busy = || Err(cause(io::Error::from_raw_os_error(16), "unlink", "a view"));
+    fixture.place.at(Point::Remove, busy);
+    let report = run(&fixture.store, PruneMode::Apply).await;
+    assert_eq!(report.items.len(), 2, "{report:?}");
+    let [failure] = &report.failures[..] else { panic!("{report:?}") };
+    assert!(failure.volume.is_some() && failure.kind == ErrorKind::InUse, "{failure:?}");
+    assert!(failure.what.contains("unlink") && failure.what.contains("a view"), "{failure:?}");
+    assert_eq!(prune(&fixture).await, [PruneReason::Unreferenced], "it is left for the next");
+}
+
+#[tokio::test]
+async fn a_prune_that_is_stopped_reports_no_failures() {
+    let fixture = Fixture::new().await;
+    fixture.store.create(&name("a"), CreateOptions::default()).await.unwrap();
+    let late = PruneOptions::default().with_call(CallOptions::default().with_deadline(Duration::ZERO));
+    assert_eq!(fixture.store.prune(late).await.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_evidence_and_stays() {
     let fixture = Fixture::new().await;
     fixture.store.create(&name("a"), CreateOptions::default()).await.unwrap();
     let volume = fixture.store.engine.locate(&name("a")).unwrap();
     fs::write(volume.layout.records().join("1"), b"").unwrap();
     assert_eq!(prune(&fixture).await, []);
+    let failures = run(&fixture.store, PruneMode::Apply).await.failures;
+    assert_eq!(failures.iter().map(|f| f.kind).collect::<Vec<_>>(), [ErrorKind::Corrupt]);
     assert!(fixture.store.engine.layout.volume(&volume.stored.volume.id).root().is_dir());
     let report = fixture.store.verify(VerifyOptions::default()).await.unwrap();
     assert!(!report.faults.is_empty());

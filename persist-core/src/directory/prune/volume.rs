@@ -13,7 +13,7 @@ use crate::{
         volumes::{check_free, names},
     },
     error::{Error, ErrorKind, Result},
-    id::{Epoch, Generation, VolumeId},
+    id::{AttachmentId, Epoch, Generation, VolumeId},
     volume::{Lifetime, SnapshotsAlong, Trash, VolumeState},
 };
 
@@ -103,19 +103,30 @@ impl Pruner<'_> {
             return Ok(());
         }
         let Some(grip) = self.grip(found)? else { return Ok(()) };
-        self.dead_holders(found)?;
+        self.step(found, Self::dead_holders)?;
         if self.has_ended(found)? {
             return self.end_lifetime(found, &grip);
         }
-        self.drafts(found)?;
-        self.stray_attachments(found)?;
+        self.step(found, Self::drafts)?;
+        self.step(found, Self::stray_attachments)?;
+        self.step(found, Self::limit)?;
+        drop(grip);
+        self.step(found, Self::trees)
+    }
+
+    /// One step of several: what fails leaves the others to be done.
+    fn step(&mut self, found: &Located, work: impl FnOnce(&mut Self, &Located) -> Result<()>) -> Result<()> {
+        let place = || found.layout.root().to_owned();
+        self.attempt(Some(&found.stored.volume.id), place, |pruner| work(pruner, found))
+    }
+
+    fn limit(&mut self, found: &Located) -> Result<()> {
         if self.applies() && self.engine.info.capabilities.contains(Capabilities::ENFORCED_SIZE) {
             // An update that died between the limit and its record.
             let tree = found.layout.generation(&found.stored.generation);
-            self.engine.place.limit_size(&tree, volume.spec.size_bytes)?;
+            self.engine.place.limit_size(&tree, found.stored.volume.spec.size_bytes)?;
         }
-        drop(grip);
-        self.trees(found)
+        Ok(())
     }
 
     /// Clears the attachments of holders away that are proven dead.
@@ -138,14 +149,19 @@ impl Pruner<'_> {
     /// Removes what killed attaches and detaches left.
     fn stray_attachments(&mut self, found: &Located) -> Result<()> {
         for id in self.engine.stray_attachments(&found.layout)? {
-            let bytes = measure(&found.layout.views_of(&id), self.meter)?.bytes;
-            if self.applies() {
-                self.engine.remove_stray_attachment(&found.layout, &id, self.meter)?;
-            }
-            let volume = found.stored.volume.id.clone();
-            let what = format!("what is left of attachment {id}");
-            self.note(PruneItem::new(PruneReason::Undo, Some(volume), what, bytes));
+            self.step(found, |pruner, found| pruner.stray_attachment(found, &id))?;
         }
+        Ok(())
+    }
+
+    fn stray_attachment(&mut self, found: &Located, id: &AttachmentId) -> Result<()> {
+        let bytes = measure(&found.layout.views_of(id), self.meter)?.bytes;
+        if self.applies() {
+            self.engine.remove_stray_attachment(&found.layout, id, self.meter)?;
+        }
+        let volume = found.stored.volume.id.clone();
+        let what = format!("what is left of attachment {id}");
+        self.note(PruneItem::new(PruneReason::Undo, Some(volume), what, bytes));
         Ok(())
     }
 
@@ -191,16 +207,21 @@ impl Pruner<'_> {
         candidates.sort();
         candidates.dedup();
         for generation in candidates.iter().filter_map(|text| Generation::parse(text)) {
-            let Some(bytes) = self.tree(found, &generation)? else { continue };
-            let id = found.stored.volume.id.clone();
-            let what = format!("tree {generation} of volume {}", found.stored.volume.name);
-            self.note(PruneItem::new(PruneReason::Unreferenced, Some(id), what, bytes));
+            self.step(found, |pruner, found| pruner.tree(found, &generation))?;
         }
         Ok(())
     }
 
+    fn tree(&mut self, found: &Located, generation: &Generation) -> Result<()> {
+        let Some(bytes) = self.remove_unreferred(found, generation)? else { return Ok(()) };
+        let id = found.stored.volume.id.clone();
+        let what = format!("tree {generation} of volume {}", found.stored.volume.name);
+        self.note(PruneItem::new(PruneReason::Unreferenced, Some(id), what, bytes));
+        Ok(())
+    }
+
     /// Removes one tree, unless it is referred to or somebody is at it, and says how much it took up.
-    fn tree(&self, found: &Located, generation: &Generation) -> Result<Option<u64>> {
+    fn remove_unreferred(&self, found: &Located, generation: &Generation) -> Result<Option<u64>> {
         let layout = &found.layout;
         if self.is_referred(found, generation)? {
             return Ok(None);
