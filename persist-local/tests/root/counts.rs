@@ -3,7 +3,7 @@
 use super::{
     Planned, child,
     filesystem::{Filesystem, Kind, text},
-    model::Op,
+    model::{By, Op},
 };
 use libtest_mimic::Failed;
 use std::{fs, path::Path};
@@ -55,7 +55,7 @@ fn copied_file() -> Result<(), Failed> {
         let from = trees.path().join(files.to_string());
         fs::create_dir(&from)?;
         (0..files).try_for_each(|n| fs::write(from.join(n.to_string()), b"some bytes"))?;
-        count("all", &[Op::Import { volume: "v".into(), from }])
+        count("all", &[import("v", from)])
     };
     let (small, large) = (cost(MORE_FILES)?, cost(2 * MORE_FILES)?);
     bounded("system calls of a copied file", (large - small).div_ceil(MORE_FILES), CALLS_OF_A_COPIED_FILE)
@@ -68,13 +68,17 @@ fn attach_of_a_large_volume() -> Result<(), Failed> {
         let from = trees.path().join(files.to_string());
         fs::create_dir(&from)?;
         (0..files).try_for_each(|n| fs::write(from.join(n.to_string()), b"some bytes"))?;
-        let import = Op::Import { volume: "v".into(), from };
+        let import = import("v", from);
         let touch = Op::Touch { volume: "v".into() };
         Ok(count("newfstatat,statx,openat", &[import.clone(), touch.clone(), touch.clone()])?
             - count("newfstatat,statx,openat", &[import, touch])?)
     };
     let (empty, large) = (touch(0)?, touch(MORE_FILES)?);
     bounded("more opened and looked at than for an empty volume", large.saturating_sub(empty), 2)
+}
+
+fn import(volume: &str, from: std::path::PathBuf) -> Op {
+    Op::Import { volume: volume.into(), from, value: 0, by: By::Copy }
 }
 
 fn bounded(what: &str, is: usize, most: usize) -> Result<(), Failed> {

@@ -1,170 +1,118 @@
-//! Lied to and killed by the kernel, at each system call of a script, by strace(1).
+//! Killed and lied to by the kernel, at each system call of a script by which anything changes, by strace(1).
+//!
+//! A run of the script that nothing disturbs lists its calls. Then it is run once for each of them: killed
+//! there, or refused there. Every call that changes something is killed at. Six refusals at each would be six
+//! times as many runs: the calls take them in turn, and each filesystem begins two further on, so that a call
+//! is refused on every filesystem, each time in another way. Of the calls that only look, so many are refused,
+//! evenly spread.
+
+mod calls;
+mod run;
 
 use super::{
-    Planned,
-    child::{self, Said},
-    filesystem::{Filesystem, Kind, text},
-    kills,
-    model::{Model, Op},
-    said, scene,
+    Planned, child,
+    filesystem::{Filesystem, Kind},
+    model::{By, Op},
+    said,
 };
+use calls::{Call, Calls};
 use libtest_mimic::Failed;
-use rustix::process::Signal;
+use run::{Fault, Run};
 use std::{
-    fs,
-    io::Read as _,
-    os::unix::process::ExitStatusExt,
-    path::{Path, PathBuf},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
 };
 
-/// The calls by which the store changes anything, or makes it last. A kill at a call that only reads is a
-/// kill after the change before it.
-const CHANGING: [&str; 13] = [
-    "mkdir",
-    "mkdirat",
-    "mknodat",
-    "linkat",
-    "symlinkat",
-    "rename,renameat,renameat2",
-    "unlink,unlinkat,rmdir",
-    "write",
-    "fsync",
-    "syncfs",
-    "ioctl",
-    "copy_file_range",
-    "fchmod,fchown,utimensat",
-];
+/// What the kernel may answer instead, as errno(3) names it.
+const REFUSALS: [&str; 6] = ["ENOSPC", "EDQUOT", "EIO", "EROFS", "EMFILE", "EACCES"];
 
-/// What the kernel may answer instead, where it may, and at which of its calls: at each, or, where nearly all
-/// of them only read, at each of so many.
-const ERRORS: [(&str, &str, usize); 13] = [
-    ("openat", "EMFILE", 13),
-    ("openat", "EIO", 17),
-    ("openat2", "EMFILE", 13),
-    ("mkdir,mkdirat", "ENOSPC", 1),
-    ("linkat", "ENOSPC", 1),
-    ("linkat", "EROFS", 1),
-    ("unlink,unlinkat", "EIO", 1),
-    ("write", "ENOSPC", 1),
-    ("write", "EDQUOT", 1),
-    ("fsync", "EIO", 1),
-    ("syncfs", "EIO", 1),
-    ("copy_file_range", "ENOSPC", 1),
-    ("ioctl", "ENOSPC", 1),
-];
+/// Where the calls differ: plain, by reflink(ioctl_ficlone(2)), and with subvolumes.
+const KINDS: [Kind; 3] = [Kind::Ext4, Kind::Xfs, Kind::Btrfs];
 
-/// A call is made a few hundred times in a script; a loop that ends later than this hangs.
-const MOST: usize = 5_000;
+/// Runs of a trial at most, each about a fifth of a second: more than there are calls that change something
+/// (about 210), fewer than there are calls that look (about 2,000).
+const RUNS_MAX: usize = 240;
 
 pub fn trials() -> Vec<Planned> {
     let tools = |kind: Kind| [kind.tools(), &["strace"]].concat();
-    let plan = |kind: Kind, name: String, fault: Fault| {
-        Planned::new("injected", name, &tools(kind), move || each(kind, &fault))
+    let plan = |(turn, kind): (usize, Kind), what: &str, tried: Tried| {
+        let name = format!("{what}_on_{}", kind.word());
+        Planned::new("injected", name, &tools(kind), move || each(kind, turn, tried))
     };
-    let mut trials = Vec::new();
-    for kind in [Kind::Ext4, Kind::Btrfs] {
-        for call in CHANGING {
-            let name = format!("killed_at_each_{call}_on_{}", kind.word());
-            trials.push(plan(kind, name, Fault { call, what: "signal=KILL".into(), stride: 1 }));
-        }
-        for (call, error, stride) in ERRORS {
-            let name = format!("{error}_at_each_{call}_on_{}", kind.word());
-            trials.push(plan(kind, name, Fault { call, what: format!("error={error}"), stride }));
-        }
-    }
-    trials
+    let kinds = || KINDS.into_iter().enumerate();
+    let killed = kinds().map(|kind| plan(kind, "killed_at_each_change", Tried::Kills));
+    let refused = kinds().map(|kind| plan(kind, "refused_at_each_change", Tried::Changes));
+    let blind = kinds().map(|kind| plan(kind, "refused_where_it_looks", Tried::Looks));
+    killed.chain(refused).chain(blind).collect()
 }
 
-struct Fault {
-    call: &'static str,
-    what: String,
-    stride: usize,
+/// What a trial tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    Kills,
+    Changes,
+    Looks,
 }
 
-/// One run for each time the script makes the call, until a run ends without having met it.
-fn each(kind: Kind, fault: &Fault) -> Result<(), Failed> {
+fn each(kind: Kind, turn: usize, tried: Tried) -> Result<(), Failed> {
     let filesystem = Filesystem::new(kind, "1G");
-    let script = filesystem.path().join("script");
     let ops = script_of_all();
+    let script = filesystem.path().join("script");
     child::store_script(&script, &ops);
-    for number in (1..MOST).step_by(fault.stride) {
-        let run =
-            Run { store: filesystem.path().join(format!("store{number}")), script: &script, fault, number };
-        let met =
-            run.go(&ops).map_err(|e| format!("{}:{} when={number}: {}", fault.call, fault.what, said(e)))?;
-        if !met {
-            return Ok(());
-        }
+    let run = |number: usize| Run::new(filesystem.path().join(format!("run{number}")), &script, &ops);
+    let calls = run(0)?.undisturbed()?;
+    let faults = faults(&calls, turn, tried);
+    let runs = faults.len();
+    for (number, fault) in (1..).zip(faults) {
+        let run = AssertUnwindSafe(run(number)?);
+        // A broken promise panics: with which fault must be said.
+        let judged = catch_unwind(|| run.with(&fault)).map_err(|_| "a promise was broken".into());
+        judged.and_then(|judged| judged).map_err(|e: Failed| format!("{fault}: {}", said(e)))?;
     }
-    Err("the script never ended without meeting the fault".into())
+    println!("{}: {runs} runs, {tried:?}", kind.word());
+    Ok(())
 }
 
-struct Run<'a> {
-    store: PathBuf,
-    script: &'a Path,
-    fault: &'a Fault,
-    number: usize,
+fn faults(calls: &Calls, turn: usize, tried: Tried) -> Vec<Fault> {
+    let refused = |(number, call): (usize, &Call)| Fault {
+        call: call.clone(),
+        refusal: Some(REFUSALS[(number + 2 * turn) % REFUSALS.len()]),
+    };
+    match tried {
+        Tried::Kills => {
+            spread(&calls.changes).map(|call| Fault { call: call.clone(), refusal: None }).collect()
+        }
+        Tried::Changes => spread(&calls.changes).enumerate().map(refused).collect(),
+        Tried::Looks => spread(&calls.looks).enumerate().map(refused).collect(),
+    }
 }
 
-impl Run<'_> {
-    /// Whether the fault was met.
-    fn go(&self, ops: &[Op]) -> Result<bool, Failed> {
-        let trace = self.store.with_extension("trace");
-        let inject = format!("inject={}:{}:when={}", self.fault.call, self.fault.what, self.number);
-        let words = [
-            "strace",
-            "-f",
-            "-qq",
-            "-o",
-            text(&trace),
-            "-e",
-            &format!("trace={}", self.fault.call),
-            "-e",
-            &inject,
-        ];
-        let mut child = child::command(&words, &self.store, self.script).spawn()?;
-        let last = child::listen(&mut child).last();
-        let mut complaint = String::new();
-        child.stderr.take().ok_or("no stderr")?.read_to_string(&mut complaint)?;
-        // strace ends as the traced process did.
-        let killed = child.wait()?.signal() == Some(Signal::KILL.as_raw());
-        let met = killed || fs::read_to_string(&trace)?.contains("(INJECTED)");
-        self.judge(ops, last, &complaint)?;
-        fs::remove_file(&trace)?;
-        Ok(met)
-    }
-
-    fn judge(&self, ops: &[Op], last: Option<Said>, complaint: &str) -> Result<(), Failed> {
-        if complaint.contains("panicked") || complaint.contains("REFUSED Internal") {
-            return Err(format!("a fault of the kernel is not our bug: {complaint}").into());
-        }
-        if matches!(last, Some(Said::Failed(_))) && !complaint.contains("REFUSED") {
-            return Err(format!("failed without a typed error: {complaint}").into());
-        }
-        let (done, under_way) = kills::split(ops, last);
-        let before = done.iter().fold(Model::default(), |model, op| model.after(op));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime
-            .block_on(scene::check_interrupted(&self.store, &before, under_way))
-            .map_err(|e| format!("{last:?}: {e}"))?;
-        let store = text(&self.store).to_owned();
-        let _ = std::process::Command::new("rm").args(["-rf", &store]).status();
-        Ok(())
-    }
+/// All of them, or so many, evenly spread.
+fn spread(calls: &[Call]) -> impl Iterator<Item = &Call> {
+    calls.iter().step_by(calls.len().div_ceil(RUNS_MAX).max(1))
 }
 
 /// Every operation once, and those that replace something on top of something.
 fn script_of_all() -> Vec<Op> {
-    let (volume, snapshot) = (String::from("v"), String::from("s"));
+    let (volume, snapshot) = (|| String::from("v"), || String::from("s"));
+    let import = |to: &str, by, value| Op::Import { volume: to.into(), from: run::source(by), value, by };
     vec![
-        Op::Create { volume: volume.clone() },
-        Op::Write { volume: volume.clone(), value: 1 },
-        Op::Snapshot { volume: volume.clone(), snapshot: snapshot.clone() },
-        Op::Write { volume: volume.clone(), value: 2 },
-        Op::Restore { volume: volume.clone(), snapshot: snapshot.clone() },
-        Op::Clone { volume: volume.clone(), snapshot: snapshot.clone(), to: "c".into() },
-        Op::DeleteSnapshot { volume: volume.clone(), snapshot },
-        Op::Delete { volume },
+        Op::Create { volume: volume() },
+        Op::Write { volume: volume(), value: 1 },
+        Op::Snapshot { volume: volume(), snapshot: snapshot() },
+        Op::Write { volume: volume(), value: 2 },
+        Op::Restore { volume: volume(), snapshot: snapshot() },
+        Op::Clone { volume: volume(), snapshot: snapshot(), to: "c".into() },
+        Op::Mount { volume: volume() },
+        Op::Adopt { volume: volume() },
+        import("i", By::Copy, run::SOURCES[0].1),
+        import("m", By::Move, run::SOURCES[1].1),
+        Op::DeleteSnapshot { volume: volume(), snapshot: snapshot() },
+        Op::Delete { volume: volume() },
         Op::Prune,
     ]
+}
+
+fn text(path: &Path) -> &str {
+    super::filesystem::text(path)
 }

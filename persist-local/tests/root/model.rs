@@ -9,13 +9,23 @@ pub enum Op {
     Create {
         volume: String,
     },
-    /// Create from a directory of the host, which holds no tree of a value.
+    /// Create from a directory that holds the tree of `value`; a relative one is beside the store.
     Import {
         volume: String,
         from: PathBuf,
+        value: u64,
+        by: By,
     },
     /// Attach and detach.
     Touch {
+        volume: String,
+    },
+    /// Attach with a mount beside the store, and detach.
+    Mount {
+        volume: String,
+    },
+    /// Attach and let go, take it up again by its record, and detach.
+    Adopt {
         volume: String,
     },
     /// Attach, write the tree of `value`, sync, detach.
@@ -46,6 +56,13 @@ pub enum Op {
     Prune,
 }
 
+/// How a directory becomes a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum By {
+    Copy,
+    Move,
+}
+
 /// Volumes by name, and what they hold: 0 stands for an empty tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Model {
@@ -69,10 +86,12 @@ impl Model {
 
     fn apply(&mut self, op: &Op) {
         match op {
-            Op::Create { volume } | Op::Import { volume, .. } => {
-                self.volumes.entry(volume.clone()).or_default();
+            Op::Create { volume } => drop(self.volumes.entry(volume.clone()).or_default()),
+            Op::Import { volume, value, .. } => {
+                let made = Volume { value: *value, ..Volume::default() };
+                self.volumes.entry(volume.clone()).or_insert(made);
             }
-            Op::Touch { .. } | Op::Prune => {}
+            Op::Touch { .. } | Op::Mount { .. } | Op::Adopt { .. } | Op::Prune => {}
             Op::Write { volume, value } => self.volume(volume).value = *value,
             Op::Snapshot { volume, snapshot } => {
                 let volume = self.volume(volume);
@@ -99,7 +118,7 @@ impl Model {
         };
         let volume = volume.clone();
         let snapshot = random.choice(held.snapshots.keys()).cloned();
-        match (random.u8(0..14), snapshot) {
+        match (random.u8(0..16), snapshot) {
             (0, _) => Op::Create { volume: name("v", random) },
             (1, _) => Op::Delete { volume },
             (2, _) => Op::Prune,
@@ -111,6 +130,8 @@ impl Model {
                 to => Op::Clone { volume, snapshot, to },
             },
             (7, _) => Op::Touch { volume },
+            (14, _) => Op::Mount { volume },
+            (15, _) => Op::Adopt { volume },
             (8..10, _) => Op::Snapshot { volume, snapshot: name("s", random) },
             _ => {
                 *fresh += 1;

@@ -53,7 +53,7 @@ fn cut_after(kind: Kind, after: usize) -> Result<(), Failed> {
 async fn survives(store: &Path, before: &Model, under_way: Option<&Op>) -> persist_core::Result<()> {
     if let Some(op @ Op::Write { .. }) = under_way {
         let opened = scene::open(store).await?;
-        scene::perform(&opened, op).await?;
+        scene::perform(store, &opened, op).await?;
         opened.close().await?;
         return scene::check_interrupted(store, &before.after(op), None).await.map(drop);
     }

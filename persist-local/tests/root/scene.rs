@@ -1,17 +1,24 @@
 //! A store on a filesystem, operated by scripts and compared with the model.
 
-use super::model::{Model, Op, Volume};
+use super::model::{By, Model, Op, Volume};
 use futures::TryStreamExt;
 use persist_core::{
     AttachOptions, CreateOptions, DetachOptions, ErrorKind, Node, NodeId, OpenMode, OpenOptions, Result,
     SnapshotName, SnapshotOptions, Source, StoreUrl, SyncOptions, VolumeName, VolumeStore, Workload,
+    attachment::{AdoptOptions, AttachmentFilter},
     care::{PruneMode, PruneOptions, VerifyOptions},
     holder::BootId,
     snapshot::{DeleteSnapshotOptions, Replaced, RestoreOptions, SnapshotKind},
     tree::TreePath,
     volume::{DeleteOptions, Import, ListOptions, SnapshotsAlong, Trash},
 };
-use std::{fs, io::Write as _, os::unix::fs::symlink, path::Path, sync::Arc};
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Opens the store at `root` as a node that is always the same.
 pub async fn open(root: &Path) -> Result<Arc<dyn VolumeStore>> {
@@ -20,18 +27,21 @@ pub async fn open(root: &Path) -> Result<Arc<dyn VolumeStore>> {
     persist_local::open(&StoreUrl::local(root)?, options).await
 }
 
-/// Does `op`; a repeat of it is the same.
-pub async fn perform(store: &Arc<dyn VolumeStore>, op: &Op) -> Result<()> {
+/// Does `op` in the store at `root`; a repeat of it is the same.
+pub async fn perform(root: &Path, store: &Arc<dyn VolumeStore>, op: &Op) -> Result<()> {
     match op {
         Op::Create { volume } => drop(store.create(&vol(volume), CreateOptions::default()).await?),
-        Op::Import { volume, from } => {
-            let source = Source::Directory { path: from.clone(), import: Import::Copy };
+        Op::Import { volume, from, by, .. } => {
+            let import = if *by == By::Move { Import::Move } else { Import::Copy };
+            let source = Source::Directory { path: beside(root, from), import };
             drop(store.create(&vol(volume), CreateOptions::default().with_source(source)).await?);
         }
-        Op::Touch { volume } => {
-            let attachment = store.attach(&vol(volume), writer()).await?;
-            store.detach(&attachment.id, DetachOptions::default()).await?;
+        Op::Touch { volume } => attach_and_detach(store, volume, writer()).await?,
+        Op::Mount { volume } => {
+            make_target(root, volume);
+            attach_and_detach(store, volume, writer().with_target(target(root, volume))).await?;
         }
+        Op::Adopt { volume } => adopt(root, store, volume).await?,
         Op::Write { volume, value } => write(store, volume, *value).await?,
         Op::Snapshot { volume, snapshot } => {
             drop(store.snapshot(&vol(volume), &snap(snapshot), SnapshotOptions::default()).await?);
@@ -55,6 +65,35 @@ pub async fn perform(store: &Arc<dyn VolumeStore>, op: &Op) -> Result<()> {
         }
         Op::Prune => drop(store.prune(PruneOptions::default().with_mode(PruneMode::Apply)).await?),
     }
+    Ok(())
+}
+
+async fn attach_and_detach(store: &Arc<dyn VolumeStore>, volume: &str, options: AttachOptions) -> Result<()> {
+    let attachment = store.attach(&vol(volume), options).await?;
+    store.detach(&attachment.id, DetachOptions::default()).await.map(drop)
+}
+
+/// Attaches by another opening of the store, which lets go.
+async fn adopt(root: &Path, store: &Arc<dyn VolumeStore>, volume: &str) -> Result<()> {
+    let first = open(root).await?;
+    let record = first.attach(&vol(volume), writer()).await?.record().clone();
+    first.close().await?;
+    let adopted = store.adopt(&record, AdoptOptions::default()).await?;
+    store.detach(&adopted.id, DetachOptions::default()).await.map(drop)
+}
+
+/// Takes up what was mounted when its process went, and detaches it.
+async fn take_mounts_away(root: &Path, store: &Arc<dyn VolumeStore>) -> Result<()> {
+    let left: Vec<_> = store.attachments(AttachmentFilter::default()).try_collect().await?;
+    for record in left.iter().filter(|record| record.target.is_some()) {
+        make_target(root, record.volume_name.as_str());
+        let adopted = store.adopt(record, AdoptOptions::default()).await?;
+        let _whole = value_at(adopted.path());
+        store.detach(&adopted.id, DetachOptions::default()).await?;
+    }
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mounts = target(root, "");
+    assert!(!table.contains(mounts.to_str().unwrap()), "a mount is left:\n{table}");
     Ok(())
 }
 
@@ -91,17 +130,38 @@ pub async fn check_sound(store: &Arc<dyn VolumeStore>) -> Result<()> {
 /// left over. Returns the state, which is the one after `op`.
 pub async fn check_interrupted(root: &Path, before: &Model, op: Option<&Op>) -> Result<Model> {
     let store = open(root).await?;
+    take_mounts_away(root, &store).await?;
     let seen = observe(&store).await?;
     let after = op.map_or_else(|| before.clone(), |op| before.after(op));
     assert!(seen == *before || seen == after, "interrupted in {op:?}\nbefore {before:#?}\nseen {seen:#?}");
     if let Some(op) = op {
-        perform(&store, op).await?;
+        perform(root, &store, op).await?;
         let repeated = observe(&store).await?;
         assert_eq!(repeated, after, "after the repeat of {op:?}");
     }
     check_sound(&store).await?;
     store.close().await?;
+    if let Some(Op::Import { from, value, by: By::Copy, .. }) = op {
+        assert_eq!(value_at(&beside(root, from)), *value, "a source that was copied");
+    }
     Ok(after)
+}
+
+fn beside(root: &Path, path: &Path) -> PathBuf {
+    root.with_file_name(path)
+}
+
+/// Makes the directory where a volume is mounted: a power cut may have taken it.
+pub fn make_target(root: &Path, volume: &str) {
+    let target = target(root, volume);
+    if !target.exists() {
+        fs::create_dir_all(target).unwrap();
+    }
+}
+
+/// Where a volume is mounted.
+fn target(root: &Path, volume: &str) -> PathBuf {
+    root.with_extension("mounts").join(volume)
 }
 
 fn vol(name: &str) -> VolumeName {
@@ -119,10 +179,17 @@ fn writer() -> AttachOptions {
 
 async fn write(store: &Arc<dyn VolumeStore>, volume: &str, value: u64) -> Result<()> {
     let attachment = store.attach(&vol(volume), writer()).await?;
-    plant(attachment.path(), value).map_err(as_error)?;
+    plant_on_a_thread(attachment.path(), value).await?;
     store.sync(&attachment.id, SyncOptions::default()).await?;
     store.detach(&attachment.id, DetachOptions::default()).await?;
     Ok(())
+}
+
+/// Where the store does its own file work: of the calls of one thread each has a number, for strace(1).
+async fn plant_on_a_thread(root: &Path, value: u64) -> Result<()> {
+    let root = root.to_owned();
+    let planted = tokio::task::spawn_blocking(move || plant(&root, value)).await;
+    planted.unwrap().map_err(as_error)
 }
 
 fn as_error(error: std::io::Error) -> persist_core::Error {
@@ -130,7 +197,7 @@ fn as_error(error: std::io::Error) -> persist_core::Error {
 }
 
 /// Writes the tree of `value` beside the one that is there, switches to it, and removes the other.
-fn plant(root: &Path, value: u64) -> std::io::Result<()> {
+pub fn plant(root: &Path, value: u64) -> std::io::Result<()> {
     let (dir, link) = (root.join(format!("d{value}")), root.join("next"));
     if dir.exists() {
         fs::remove_dir_all(&dir)?;
