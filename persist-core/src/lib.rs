@@ -40,6 +40,8 @@ pub mod store;
 pub mod testing;
 pub mod tree;
 pub mod volume;
+#[cfg(feature = "tree")]
+mod wait;
 mod with;
 
 pub use attachment::{Access, AttachOptions, Attachment, AttachmentRecord, DetachOptions};

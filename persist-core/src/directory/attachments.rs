@@ -34,6 +34,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     name::VolumeName,
     progress::CallOptions,
+    wait::Pauses,
 };
 use attach::Attached;
 use request::{Request, check_reachable, check_sync};
@@ -50,7 +51,7 @@ impl Engine {
     ) -> Result<Attachment> {
         let request = Arc::new(Request::new(self, volume, options)?);
         let begun = Instant::now();
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = PAUSES;
         loop {
             // Asked for before the look, so that who leaves in between is not missed.
             let departed = self.served.departed.notified();
@@ -61,9 +62,10 @@ impl Engine {
                 attached => return self.handle(attached?),
             };
             let Some(left) = wait_left(&request.options, begun) else { return Err(refused) };
+            let pause = pauses.next().map_or(left, |pause| pause.min(left));
             tokio::select! {
-                () = departed => pause = FIRST_PAUSE,
-                () = tokio::time::sleep(pause.min(left)) => pause = (pause * 2).min(LONGEST_PAUSE),
+                () = departed => pauses = PAUSES,
+                () = tokio::time::sleep(pause) => {}
                 () = closed(self) => return Err(refused),
             }
         }
@@ -92,8 +94,7 @@ impl Engine {
 
 /// The pauses of a waiter between looks at what another process may have left: from about the time that a
 /// detach takes, to what a person does not notice. Within one store the end of an attachment wakes it.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const PAUSES: Pauses = Pauses::between(Duration::from_millis(10), Duration::from_millis(500));
 
 /// What is left of a call's deadline.
 fn rest_of(call: &CallOptions, begun: Instant) -> Result<CallOptions> {

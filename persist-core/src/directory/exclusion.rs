@@ -5,15 +5,16 @@
 //! of stores.
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     linux::cause::cause,
     progress::Meter,
+    wait::until_found,
 };
 use rustix::{
     fs::{FlockOperation, Mode, OFlags, flock, open},
     io::Errno,
 };
-use std::{fs::File, os::unix::fs::MetadataExt, path::Path, time::Duration};
+use std::{fs::File, os::unix::fs::MetadataExt, path::Path};
 
 /// An exclusion that is held until this is dropped.
 #[derive(Debug)]
@@ -36,15 +37,10 @@ impl Exclusion {
     /// # Errors
     /// `NotFound` if the volume is gone; `Unavailable` once stopped.
     pub fn take(path: &Path, hold: Hold, meter: &Meter) -> Result<Self> {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            if let Some(held) = Self::attempt(path, hold)? {
-                return Ok(held);
-            }
-            meter.check().map_err(|e| e.context("waiting for", path.display()))?;
-            std::thread::park_timeout(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+        until_found(meter, || Self::attempt(path, hold)).map_err(|e| match e.kind() {
+            ErrorKind::Unavailable => e.context("waiting for", path.display()),
+            _ => e,
+        })
     }
 
     /// Takes the exclusion at `path` if nobody holds it.
@@ -86,12 +82,6 @@ impl Exclusion {
     }
 }
 
-/// The first pause of a waiter: an uncontended change takes about as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-
-/// The longest pause: what a waiter may lose against a queue that were fair.
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-
 fn is_at(file: &File, path: &Path) -> Result<bool> {
     let held = file.metadata().map_err(|e| cause(e, "stat", path.display()))?;
     match std::fs::symlink_metadata(path) {
@@ -125,6 +115,6 @@ mod tests {
         let meter = Meter::default();
         meter.stop();
         let error = Exclusion::take(&path, Hold::Alone, &meter).unwrap_err();
-        assert_eq!(error.kind(), crate::ErrorKind::Unavailable);
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
     }
 }

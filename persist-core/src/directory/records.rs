@@ -37,9 +37,10 @@ pub fn newest<T: DeserializeOwned>(directory: &Path) -> Result<Option<Numbered<T
     Ok(None)
 }
 
-/// The newest number in `directory`.
+/// The newest number in `directory`; `None` if there is none, or no directory.
 pub(crate) fn newest_number(directory: &Path) -> Result<Option<u64>> {
-    match numbers(directory)?.into_iter().max() {
+    let Some(listed) = listed(directory)? else { return Ok(None) };
+    match listed.into_iter().max() {
         // btrfs lists what was there when the directory was opened, less what has gone since: nothing, while
         // the only record is replaced. A second opening sees the new one.
         None => Ok(numbers(directory)?.into_iter().max()),
@@ -127,9 +128,14 @@ fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
 }
 
 fn numbers(directory: &Path) -> Result<Vec<u64>> {
+    listed(directory).map(Option::unwrap_or_default)
+}
+
+/// The numbers in `directory`; `None` if it is not there.
+fn listed(directory: &Path) -> Result<Option<Vec<u64>>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(cause(e, "list", directory.display())),
     };
     let mut numbers = Vec::new();
@@ -143,7 +149,7 @@ fn numbers(directory: &Path) -> Result<Vec<u64>> {
             _ => return Err(foreign(directory, &text)),
         }
     }
-    Ok(numbers)
+    Ok(Some(numbers))
 }
 
 fn foreign(directory: &Path, name: &str) -> Error {

@@ -16,6 +16,7 @@ use crate::{
     linux::cause::cause,
     open::OpenMode,
     progress::Meter,
+    wait::until_found,
 };
 use rustix::{
     fs::{FlockOperation, Mode, OFlags, flock, open},
@@ -25,7 +26,6 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 /// A tree that is being built. Dropped, it is garbage unless a record names it by then.
@@ -88,17 +88,13 @@ impl Engine {
         meter: &Meter,
         current: impl Fn() -> Result<Generation>,
     ) -> Result<TreeRead> {
-        loop {
+        // Whoever removes the tree has it for a moment, until it has lost its name.
+        until_found(meter, || {
             let generation = current()?;
-            if let Some(held) = self.share(&layout.intent(&generation))?
-                && current()? == generation
-            {
-                let path = layout.generation(&generation);
-                return Ok(TreeRead { path, generation, _held: held.0 });
-            }
-            meter.check()?;
-            std::thread::park_timeout(PAUSE);
-        }
+            let Some(Shared(_held)) = self.share(&layout.intent(&generation))? else { return Ok(None) };
+            let path = layout.generation(&generation);
+            Ok((current()? == generation).then_some(TreeRead { generation, path, _held }))
+        })
     }
 
     /// Holds a tree that nothing names any more alone, to remove it; `None` while somebody reads it.
@@ -185,6 +181,3 @@ impl Engine {
 
 /// What is held for reading.
 struct Shared(Option<File>);
-
-/// How long a reader waits before it looks again whether a tree that is being removed has lost its name.
-const PAUSE: Duration = Duration::from_millis(5);

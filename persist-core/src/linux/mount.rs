@@ -17,6 +17,8 @@ use crate::{
     attachment::{BusyFiles, IdMapping, MountPolicy},
     capability::Capabilities,
     error::{Error, ErrorKind, Result},
+    progress::Meter,
+    wait::{Pauses, until},
 };
 use policy::Wanted;
 use rustix::{
@@ -280,23 +282,17 @@ fn unmount_all(table: &MountTable, ours: &Mount) -> Result<()> {
 /// Unmounts what nobody uses. A process that was just forked holds copies of our descriptors until its
 /// execve(2) closes them: it gets as long as that takes.
 fn unmount_idle(at: &Path) -> rustix::io::Result<()> {
-    for pause in UNTIL_EXEC {
-        match rustix::mount::unmount(at, UnmountFlags::NOFOLLOW) {
-            Err(Errno::BUSY) => std::thread::park_timeout(pause),
-            answer => return answer,
-        }
-    }
-    rustix::mount::unmount(at, UnmountFlags::NOFOLLOW)
+    let unmounted = || match rustix::mount::unmount(at, UnmountFlags::NOFOLLOW) {
+        Err(Errno::BUSY) => Ok(None),
+        answer => Ok(Some(answer)),
+    };
+    // Short enough to need no stop.
+    let answer = until(Pauses::SHORT.within(UNTIL_EXEC), &Meter::default(), unmounted);
+    answer.ok().flatten().unwrap_or(Err(Errno::BUSY))
 }
 
-/// A fifth of a second in all: many times what lies between fork(2) and execve(2), and short for an answer.
-const UNTIL_EXEC: [Duration; 5] = [
-    Duration::from_millis(2),
-    Duration::from_millis(8),
-    Duration::from_millis(30),
-    Duration::from_millis(60),
-    Duration::from_millis(100),
-];
+/// Many times what lies between fork(2) and execve(2), and short for an answer.
+const UNTIL_EXEC: Duration = Duration::from_millis(200);
 
 /// Tries the plain way first, to be able to say that it is gone.
 fn unmount_lazily(table: &MountTable, ours: &Mount) -> Result<Unbound> {

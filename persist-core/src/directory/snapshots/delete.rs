@@ -3,12 +3,13 @@
 use super::record::{self, StoredSnapshot};
 use crate::{
     capability::Capabilities,
-    directory::{engine::Engine, exclusion::Exclusion, layout::VolumeLayout, stored::Located},
+    directory::{engine::Engine, stored::Located},
     error::{Error, ErrorKind, Result},
     id::Generation,
     name::VolumeName,
     progress::{Meter, Phase},
     snapshot::{DeleteSnapshotOptions, Outcome, SnapshotName},
+    wait::{self, Pauses},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -27,19 +28,35 @@ impl Engine {
     fn remove_snapshot(&self, volume: &VolumeName, name: &SnapshotName, meter: &Meter) -> Result<Outcome> {
         self.check_writable()?;
         meter.enter(Phase::Wait);
+        // Between looks nothing is held: whoever else changes the volume does not wait with us.
+        let unread = Pauses::SHORT.within(LETTING_GO);
+        wait::until(unread, meter, || self.try_remove_snapshot(volume, name, meter))?.ok_or_else(|| {
+            Error::in_use("the snapshot is being read", Vec::new())
+                .advise("close what reads it (an open source, a clone that is made of it), then repeat")
+        })
+    }
+
+    /// `None` while the snapshot's tree is being read: a reader that was dropped lets go at its next safe
+    /// point, and gets as long as that takes.
+    fn try_remove_snapshot(
+        &self,
+        volume: &VolumeName,
+        name: &SnapshotName,
+        meter: &Meter,
+    ) -> Result<Option<Outcome>> {
         let (alone, located) = match self.locate_alone(volume, meter) {
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Outcome::Already),
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Some(Outcome::Already)),
             found => found?,
         };
-        let Some(stored) = record::read(&located.layout, name)? else { return Ok(Outcome::Already) };
+        let Some(stored) = record::read(&located.layout, name)? else { return Ok(Some(Outcome::Already)) };
         let layout = &located.layout;
         if !stored.counts(&located.stored.generation) {
             // What an interrupted restore prepared: the tree is the live one.
             self.durable.remove(&layout.snapshot(name))?;
-            return Ok(Outcome::Already);
+            return Ok(Some(Outcome::Already));
         }
         self.check_unread(layout, name, meter)?;
-        let claim = self.claim_unread(layout, &stored.generation, meter)?;
+        let Some(claim) = self.claim_tree(layout, &stored.generation)? else { return Ok(None) };
         let last = self.is_last_name(&located, &stored)?;
         meter.enter(Phase::Publish);
         self.durable.remove(&layout.snapshot(name))?;
@@ -49,31 +66,7 @@ impl Engine {
             // It is deleted: its record has gone. What is left of the tree is for prune.
             tracing::warn!(snapshot = %name, generation = %stored.generation, %error, "a tree is left to prune");
         }
-        Ok(Outcome::Done)
-    }
-
-    /// Claims a tree for its removal. A reader that was dropped lets go at its next safe point: it gets as
-    /// long as that takes.
-    ///
-    /// # Errors
-    /// `InUse` while it is being read; `Unavailable` once stopped.
-    fn claim_unread(
-        &self,
-        layout: &VolumeLayout,
-        generation: &Generation,
-        meter: &Meter,
-    ) -> Result<Exclusion> {
-        for pause in LETTING_GO {
-            if let Some(claim) = self.claim_tree(layout, generation)? {
-                return Ok(claim);
-            }
-            meter.check()?;
-            std::thread::park_timeout(pause);
-        }
-        self.claim_tree(layout, generation)?.ok_or_else(|| {
-            Error::in_use("the snapshot is being read", Vec::new())
-                .advise("close what reads it (an open source, a clone that is made of it), then repeat")
-        })
+        Ok(Some(Outcome::Done))
     }
 
     /// Whether nothing else names the snapshot's tree. What cannot be read may.
@@ -83,16 +76,8 @@ impl Engine {
     }
 }
 
-/// Pauses for a reader that lets go: three quarters of a second in all, many times what one read of a
-/// stream takes, and short enough for an answer.
-const LETTING_GO: [Duration; 6] = [
-    Duration::from_millis(5),
-    Duration::from_millis(20),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(200),
-    Duration::from_millis(375),
-];
+/// For a reader to let go: many times what one read of a stream takes, and short enough for an answer.
+const LETTING_GO: Duration = Duration::from_millis(750);
 
 fn is_last(
     name: &SnapshotName,
