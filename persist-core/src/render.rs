@@ -1,4 +1,9 @@
-//! An attachment as each container runtime wants it: [`attached`].
+//! An attachment, or a volume that a runtime attaches itself, as each runtime wants it.
+//!
+//! | Module | Takes | Fencing |
+//! |---|---|---|
+//! | [`attached`] | an attachment of ours: a record and a lease exist | that of the attachment |
+//! | [`delegated`] | a source that the *runtime* attaches: no lease of ours exists | none, and the output says so |
 //!
 //! Each renderer is a pure function: nothing is read, started or mounted. Each refuses what its target cannot
 //! express with [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), where
@@ -11,11 +16,18 @@
 
 mod arguments;
 pub mod attached;
+pub mod delegated;
+mod flag;
+pub mod kubernetes;
+pub mod mesos;
 mod options;
 mod path;
 mod refusal;
 mod text;
+mod unit;
 
 pub use arguments::Arguments;
+pub use flag::{No, Yes};
 pub use options::{Ids, Label, Mode, RenderOptions};
 pub use path::WorkloadPath;
+pub use unit::UnitFile;

@@ -2,9 +2,15 @@
 //!
 //! The attachment must outlive the workload: these are places of it, not holders.
 
+pub mod compose;
 pub mod docker;
+pub mod kubernetes;
+pub mod mesos;
+pub mod mount;
 pub mod nspawn;
 pub mod oci;
+pub mod podman;
+pub mod systemd;
 
 use super::{Ids, Label, Mode, RenderOptions, refusal::refused};
 use crate::{

@@ -38,6 +38,11 @@ impl WorkloadPath {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether `other` is this path or below it.
+    pub(super) fn holds_or_is(&self, other: &Self) -> bool {
+        Path::new(&other.0).starts_with(&self.0)
+    }
 }
 
 fn rule_broken(text: &str) -> Option<&'static str> {
