@@ -33,7 +33,7 @@ mod stored;
 mod trees;
 mod volumes;
 
-pub use inside::{HeldTree, Quiesced};
+pub use inside::{Granted, HeldTree, Quiesced};
 pub use open::StoreAt;
 pub use place::{Cut, CutMode, MountMode, MountRequest, MountSite, Place, Unmounted, Verdict};
 pub use store::DirectoryStore;

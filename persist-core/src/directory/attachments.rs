@@ -28,10 +28,11 @@ mod tests;
 
 pub(crate) use served::Served;
 
-use super::engine::Engine;
+use super::{engine::Engine, inside::Granted};
 use crate::{
     attachment::{AdoptOptions, AttachOptions, Attachment, AttachmentRecord},
     error::{Error, ErrorKind, Result},
+    id::Epoch,
     name::VolumeName,
     progress::CallOptions,
     wait::Pauses,
@@ -48,8 +49,9 @@ impl Engine {
         self: &Arc<Self>,
         volume: &VolumeName,
         options: AttachOptions,
+        granted: Option<Granted>,
     ) -> Result<Attachment> {
-        let request = Arc::new(Request::new(self, volume, options)?);
+        let request = Arc::new(Request::new(self, volume, options, granted)?);
         let begun = Instant::now();
         let mut pauses = PAUSES;
         loop {
@@ -75,6 +77,7 @@ impl Engine {
         self: &Arc<Self>,
         record: &AttachmentRecord,
         options: AdoptOptions,
+        granted: Option<Epoch>,
     ) -> Result<Attachment> {
         self.check_writable()?;
         self.node()?;
@@ -82,7 +85,8 @@ impl Engine {
         check_reachable(options.consistency, options.quiesce.as_deref())?;
         let (engine, record) = (Arc::clone(self), record.clone());
         let call = options.call.clone();
-        let attached = self.calls.run(&call, move |meter| engine.try_adopt(&record, &options, meter)).await;
+        let adopt = move |meter: &_| engine.try_adopt(&record, &options, granted, meter);
+        let attached = self.calls.run(&call, adopt).await;
         self.handle(attached?)
     }
 

@@ -7,8 +7,10 @@ use super::{
     trees::TreeRead,
 };
 use crate::{
+    attachment::{AdoptOptions, AttachOptions, Attachment, AttachmentRecord},
     capability::Consistency,
     error::Result,
+    id::{AttachmentId, Epoch},
     name::VolumeName,
     progress::CallOptions,
     quiesce::{HookRun, SyncOptions},
@@ -38,7 +40,43 @@ pub struct Quiesced<T> {
     pub consistency: Consistency,
 }
 
+/// An attachment that the outer store has granted: who may have a volume, and under which epoch, is its to
+/// decide.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    /// The identity of a new attachment; one that is there keeps its own.
+    pub attachment: AttachmentId,
+    /// The epoch of a writer. Never smaller than one that was granted before.
+    pub epoch: Epoch,
+}
+
 impl DirectoryStore {
+    /// As [`attach`](crate::VolumeStore::attach), under the identity and the epoch that were granted.
+    ///
+    /// # Errors
+    /// As `attach`; `Fenced` if a larger epoch was granted before.
+    pub async fn attach_granted(
+        &self,
+        volume: &VolumeName,
+        options: AttachOptions,
+        granted: Granted,
+    ) -> Result<Attachment> {
+        self.engine.attach(volume, options, Some(granted)).await
+    }
+
+    /// As [`adopt`](crate::VolumeStore::adopt), under the epoch that was granted.
+    ///
+    /// # Errors
+    /// As `adopt`; `Fenced` if a larger epoch was granted before.
+    pub async fn adopt_granted(
+        &self,
+        record: &AttachmentRecord,
+        options: AdoptOptions,
+        epoch: Epoch,
+    ) -> Result<Attachment> {
+        self.engine.adopt(record, options, Some(epoch)).await
+    }
+
     /// Holds the live tree of `volume`, attached or not.
     ///
     /// # Errors

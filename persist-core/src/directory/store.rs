@@ -72,11 +72,11 @@ impl VolumeStore for DirectoryStore {
     }
 
     async fn attach(&self, volume: &VolumeName, options: AttachOptions) -> Result<Attachment> {
-        self.engine.attach(volume, options).await.map_err(|e| e.during("attach", of(volume)))
+        self.engine.attach(volume, options, None).await.map_err(|e| e.during("attach", of(volume)))
     }
 
     async fn adopt(&self, record: &AttachmentRecord, options: AdoptOptions) -> Result<Attachment> {
-        self.engine.adopt(record, options).await.map_err(|e| e.during("adopt", by(&record.id)))
+        self.engine.adopt(record, options, None).await.map_err(|e| e.during("adopt", by(&record.id)))
     }
 
     async fn sync(&self, attachment: &AttachmentId, options: SyncOptions) -> Result<SyncReport> {

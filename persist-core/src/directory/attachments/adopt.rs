@@ -15,7 +15,7 @@ use crate::{
     directory::{engine::Engine, layout::VolumeLayout, place::Verdict, stored::Located},
     error::{Error, HolderSeen, Result},
     holder::{Holder, Liveness},
-    id::AttachmentId,
+    id::{AttachmentId, Epoch},
     progress::Meter,
     quiesce::SyncPolicy,
     snapshot::Outcome,
@@ -30,6 +30,8 @@ struct Renewed {
     plan: Plan,
     /// None as before.
     cuts: Option<Cuts>,
+    /// The epoch that the outer store has granted, where there is one.
+    epoch: Option<Epoch>,
 }
 
 impl Engine {
@@ -51,6 +53,7 @@ impl Engine {
             sync: request.options.sync,
             plan,
             cuts: Some(request.cuts()),
+            epoch: request.granted_epoch(),
         };
         let (session, mut report) = match self.served.get(&stored.record.id) {
             Some(session) => (self.renew_session(session, stored, renewed, meter))?,
@@ -69,6 +72,7 @@ impl Engine {
         &self,
         record: &AttachmentRecord,
         options: &AdoptOptions,
+        granted: Option<Epoch>,
         meter: &Meter,
     ) -> Result<Attached> {
         let located = self.locate_id(&record.volume).map_err(|e| e.context("volume", &record.volume_name))?;
@@ -103,6 +107,7 @@ impl Engine {
             sync: options.sync.unwrap_or(stored.record.sync),
             plan: stored.plan.clone(),
             cuts: options.cuts(),
+            epoch: granted,
         };
         self.take_up_on_record(&located, &stored, renewed, meter)
     }
@@ -122,7 +127,7 @@ impl Engine {
             other => other,
         };
         let (sync, plan) = (stored.record.sync, stored.plan.clone());
-        let renewed = Renewed { liveness, sync, plan, cuts: None };
+        let renewed = Renewed { liveness, sync, plan, cuts: None, epoch: None };
         self.take_up_on_record(&located, &stored, renewed, meter).map(|(session, _)| Some(session))
     }
 
@@ -165,7 +170,7 @@ impl Engine {
                 self.lower(layout, stored, BusyFiles::Lazy)?;
             }
         }
-        fresh.record.epoch = self.epoch_for(layout, mint, &stored.record.id)?;
+        fresh.record.epoch = self.epoch_for(layout, mint, &stored.record.id, renewed.epoch)?;
         self.rewrite_attachment(layout, &fresh)?;
         let path = self.raise(layout, &fresh, meter)?;
         let mut report = AttachReport::new(Outcome::Already, self.info.characteristics.fencing);

@@ -127,7 +127,7 @@ impl Engine {
         meter.enter(Phase::Publish);
         let (id, served) = match copy.take() {
             Some(copy) => (copy.id, copy.served),
-            None => self.new_id(layout)?,
+            None => self.new_id(layout, request.granted.as_ref().map(|granted| &granted.attachment))?,
         };
         let made = self.publish_attachment(request, &grant, &id, shown, &mut report, meter);
         let (stored, path) = made.inspect_err(|_| self.undo(layout, &id, meter))?;
@@ -151,7 +151,7 @@ impl Engine {
         let volume = &grant.located.stored.volume;
         let layout = &grant.located.layout;
         // First the epoch: who finds its record gone then knows who writes now.
-        let epoch = self.epoch_for(layout, grant.mint, id)?;
+        let epoch = self.epoch_for(layout, grant.mint, id, request.granted_epoch())?;
         self.clear(layout, &grant.replaced, report, meter)?;
         let of = (volume.id.clone(), volume.name.clone());
         let options = &request.options;
@@ -174,17 +174,30 @@ impl Engine {
     }
 
     /// The epoch that a decision gives. The caller holds the volume's exclusion.
-    pub(super) fn epoch_for(&self, layout: &VolumeLayout, mint: Mint, by: &AttachmentId) -> Result<Epoch> {
+    pub(super) fn epoch_for(
+        &self,
+        layout: &VolumeLayout,
+        mint: Mint,
+        by: &AttachmentId,
+        granted: Option<Epoch>,
+    ) -> Result<Epoch> {
         match mint {
+            Mint::New | Mint::Share(_) if granted.is_some() => self.take_granted(layout, by, granted),
             Mint::New => self.mint_epoch(layout, by),
             Mint::Share(epoch) => Ok(epoch),
             Mint::Seen => self.newest_epoch(layout),
         }
     }
 
-    fn new_id(&self, layout: &VolumeLayout) -> Result<(AttachmentId, Exclusion)> {
+    fn new_id(
+        &self,
+        layout: &VolumeLayout,
+        granted: Option<&AttachmentId>,
+    ) -> Result<(AttachmentId, Exclusion)> {
         loop {
-            let id = AttachmentId::mint(&*self.environment.clock, &*self.environment.entropy);
+            let id = granted
+                .cloned()
+                .unwrap_or_else(|| AttachmentId::mint(&*self.environment.clock, &*self.environment.entropy));
             match serve(layout, &id) {
                 Ok(Serving::Ours(held)) => return Ok((id, held)),
                 // Prune looked at the new file before it was held, and may have removed it: the next one.
@@ -220,7 +233,8 @@ impl Engine {
         let source = self.read_snapshot(&layout, &located.stored.volume.id, name, meter)?;
         let generation = source.stored.generation.clone();
         let shown = Shown { number: 1, generation, snapshot: Some(name.clone()) };
-        let (id, served) = self.new_id(&layout)?;
+        let granted = request.granted.as_ref().map(|granted| &granted.attachment);
+        let (id, served) = self.new_id(&layout, granted)?;
         let view = layout.views_of(&id).join(shown.number.to_string());
         let copied = self.copy(&layout, &id, &source.tree.path, meter);
         let put = copied.and_then(|copy| self.put_copy(&copy, &view, meter));

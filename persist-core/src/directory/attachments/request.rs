@@ -8,9 +8,10 @@ use super::{
 use crate::{
     attachment::AttachOptions,
     capability::Consistency,
-    directory::{engine::Engine, hooks::Demand},
+    directory::{engine::Engine, hooks::Demand, inside::Granted},
     error::{Error, Result},
     holder::{Holder, Liveness, Node, ProcessId, Workload},
+    id::Epoch,
     linux::process,
     name::VolumeName,
     quiesce::{Quiesce, SyncPolicy},
@@ -22,6 +23,8 @@ pub(super) struct Request {
     pub(super) volume: VolumeName,
     pub(super) options: AttachOptions,
     pub(super) plan: Plan,
+    /// What the store that this one is inside of has granted; none for a store of its own.
+    pub(super) granted: Option<Granted>,
     node: Node,
 }
 
@@ -29,7 +32,12 @@ impl Request {
     /// # Errors
     /// `Denied` on a store that is read-only; `Invalid` and `Unsupported` for what no state of the store
     /// would make right.
-    pub(super) fn new(engine: &Engine, volume: &VolumeName, options: AttachOptions) -> Result<Self> {
+    pub(super) fn new(
+        engine: &Engine,
+        volume: &VolumeName,
+        options: AttachOptions,
+        granted: Option<Granted>,
+    ) -> Result<Self> {
         engine.check_writable()?;
         let node = engine.node()?.clone();
         let wish = Wish {
@@ -42,7 +50,7 @@ impl Request {
         let plan = Plan::of(&wish, &engine.info)?;
         check_sync(options.sync)?;
         check_reachable(options.consistency, options.quiesce.as_deref())?;
-        Ok(Self { volume: volume.clone(), options, plan, node })
+        Ok(Self { volume: volume.clone(), options, plan, granted, node })
     }
 
     /// Who asks; without a workload, the calling process.
@@ -56,6 +64,11 @@ impl Request {
         };
         let liveness = of_process(self.options.liveness.clone().unwrap_or(usual))?;
         Ok(Holder::new(self.node.clone(), workload, liveness))
+    }
+
+    /// The epoch that was granted, if epochs are not this store's to give.
+    pub(super) fn granted_epoch(&self) -> Option<Epoch> {
+        self.granted.as_ref().map(|granted| granted.epoch)
     }
 
     pub(super) fn wanted<'a>(&'a self, holder: &'a Holder) -> Wanted<'a> {

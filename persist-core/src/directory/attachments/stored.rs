@@ -122,6 +122,25 @@ impl Engine {
         }
     }
 
+    /// Makes the epoch known that the outer store has granted: the next one minted here is above it.
+    pub(super) fn take_granted(
+        &self,
+        layout: &VolumeLayout,
+        by: &AttachmentId,
+        granted: Option<Epoch>,
+    ) -> Result<Epoch> {
+        let granted = granted.ok_or_else(|| Error::internal("no epoch was granted"))?;
+        let newest = self.newest_epoch(layout)?;
+        if newest > granted {
+            return Err(Error::fenced(granted, newest, None));
+        }
+        if newest < granted {
+            let minted = Minted { by: by.clone() };
+            records::publish(&self.durable, &layout.epochs(), granted.get().checked_sub(1), &minted)?;
+        }
+        Ok(granted)
+    }
+
     /// Makes the record of a new attachment.
     pub(super) fn record_attachment(&self, layout: &VolumeLayout, stored: &StoredAttachment) -> Result<()> {
         let path = layout.attachment(&stored.record.id);
