@@ -67,15 +67,19 @@ pub enum Beat {
     Overdue,
 }
 
+/// From when on a holder is in doubt whose last successful request *began* at `last`; never without beats.
+/// At 0.8 ttl nobody can have taken the head yet, and one renewal more fits in.
+pub fn doubt(lease: &Lease, last: Duration) -> Option<Duration> {
+    (lease.beats == Beats::Renewed).then(|| last + lease.ttl.mul_f64(0.8))
+}
+
 /// How a holder stands at `now` whose last successful request *began* at `last`. A commit counts.
 pub fn beat(lease: &Lease, last: Duration, now: Duration) -> Beat {
-    let age = now.saturating_sub(last);
-    match lease.beats {
-        Beats::Never => Beat::Next(Duration::MAX),
-        // At 0.8 ttl nobody can have taken it yet, and one renewal more fits in.
-        Beats::Renewed if age >= lease.ttl.mul_f64(0.8) => Beat::Overdue,
-        Beats::Renewed if age >= lease.ttl / 3 => Beat::Due,
-        Beats::Renewed => Beat::Next(last + lease.ttl / 3),
+    match doubt(lease, last) {
+        None => Beat::Next(Duration::MAX),
+        Some(doubted) if now >= doubted => Beat::Overdue,
+        Some(_) if now >= last + lease.ttl / 3 => Beat::Due,
+        Some(_) => Beat::Next(last + lease.ttl / 3),
     }
 }
 
@@ -103,8 +107,8 @@ mod tests {
     use super::*;
     use crate::head::{names::UniqueName, record::SessionId};
     use persist_core::{
-        Access, AttachmentId, Epoch, Holder, Liveness, Node, NodeId, VolumeId, Workload, clock::Timestamp,
-        holder::BootId,
+        Access, AttachmentId, Epoch, Holder, Liveness, Node, NodeId, VolumeId, VolumeName, Workload,
+        clock::Timestamp, holder::BootId,
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -124,7 +128,10 @@ mod tests {
 
     fn held(beats: Beats) -> Head {
         let volume = VolumeId::parse("00000000-0000-7000-8000-000000000000").unwrap();
-        Head::new(volume, UniqueName::of(Epoch::ZERO, 0, b""), 1).unwrap().taken(lease(beats), 2).unwrap()
+        Head::new(volume, VolumeName::new("v").unwrap(), UniqueName::of(Epoch::ZERO, 0, b""), 1)
+            .unwrap()
+            .taken(lease(beats), 2)
+            .unwrap()
     }
 
     fn version(text: &str) -> ETag {

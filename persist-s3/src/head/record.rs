@@ -3,7 +3,7 @@
 pub use super::names::{CommitName, Digest, PackName};
 use super::names::{Condemned, UniqueName};
 use persist_core::{
-    Access, AttachmentId, Epoch, Error, ErrorKind, Holder, Result, VolumeId, clock::Timestamp,
+    Access, AttachmentId, Epoch, Error, ErrorKind, Holder, Result, VolumeId, VolumeName, clock::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, time::Duration};
@@ -34,9 +34,11 @@ pub struct Head {
     pub features: BTreeSet<String>,
     /// The volume: a head of another volume is refused.
     pub volume: VolumeId,
+    /// Its name: a name's record that says otherwise is out of date.
+    pub name: VolumeName,
     /// Where the volume is in its life.
     pub stage: Stage,
-    /// The immutable object that says what the volume is: name, spec, labels, size, protection.
+    /// The immutable object that says what the volume is: spec, labels, size, protection.
     pub record: UniqueName,
     /// The epoch: only grows.
     pub epoch: Epoch,
@@ -79,6 +81,16 @@ pub struct Trashed {
     pub since: Timestamp,
     /// From when it may be removed.
     pub until: Timestamp,
+}
+
+impl Stage {
+    /// Between which times the volume is in the trash; none if it is not.
+    pub fn trashed(self) -> Option<Trashed> {
+        match self {
+            Self::Trashed(trashed) | Self::Returning(trashed) => Some(trashed),
+            _ => None,
+        }
+    }
 }
 
 /// The right of one session to write, until it lets the head unchanged for too long.
@@ -134,11 +146,12 @@ impl Head {
     ///
     /// # Errors
     /// As [`sealed`](Self::sealed).
-    pub fn new(volume: VolumeId, record: UniqueName, nonce: u128) -> Result<Self> {
+    pub fn new(volume: VolumeId, name: VolumeName, record: UniqueName, nonce: u128) -> Result<Self> {
         let head = Self {
             format: FORMAT,
             features: BTreeSet::new(),
             volume,
+            name,
             stage: Stage::Naming,
             record,
             epoch: Epoch::ZERO,
@@ -231,8 +244,12 @@ impl Preamble {
 mod tests {
     use super::*;
 
+    fn name() -> VolumeName {
+        VolumeName::new("shop").unwrap()
+    }
+
     fn first_head() -> Head {
-        Head::new(volume(1), UniqueName::of(Epoch::ZERO, 0, b""), 7).unwrap()
+        Head::new(volume(1), name(), UniqueName::of(Epoch::ZERO, 0, b""), 7).unwrap()
     }
 
     fn volume(last: u8) -> VolumeId {
@@ -250,7 +267,8 @@ mod tests {
 
     #[test]
     fn garbage_and_other_heads_are_refused() {
-        let other = Head::new(volume(2), UniqueName::of(Epoch::ZERO, 0, b""), 7).unwrap().encode().unwrap();
+        let other =
+            Head::new(volume(2), name(), UniqueName::of(Epoch::ZERO, 0, b""), 7).unwrap().encode().unwrap();
         let newer = String::from_utf8(first_head().encode().unwrap()).unwrap();
         let newer = newer.replace("\"format\":1", "\"format\":2");
         let large = vec![b' '; HEAD_MAX_BYTES + 1];

@@ -51,14 +51,15 @@ pub fn recovery(workspace: &Workspace, head: &Head) -> Recovery {
 mod tests {
     use super::*;
     use crate::head::{names::UniqueName, record::Digest};
-    use persist_core::Epoch;
+    use persist_core::{Epoch, VolumeName};
 
     #[test]
     fn work_on_a_commit_that_the_volume_has_left_is_a_salvage_first() {
         let id =
             |last: u8| VolumeId::parse(&format!("00000000-0000-7000-8000-0000000000{last:02x}")).unwrap();
         let commit = |seq| CommitName { seq, epoch: Epoch::new(1), hash: Digest([0; 16]) };
-        let mut head = Head::new(id(1), UniqueName::of(Epoch::ZERO, 0, b""), 1).unwrap();
+        let mut head =
+            Head::new(id(1), VolumeName::new("v").unwrap(), UniqueName::of(Epoch::ZERO, 0, b""), 1).unwrap();
         head.commit = Some(commit(2));
         for (volume, base, tree, expected) in [
             (1, 2, Tree::Dirty, Recovery::Keep),

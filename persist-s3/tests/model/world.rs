@@ -1,8 +1,8 @@
 //! The store, the network and the clients, as small as they can be.
 
 use persist_core::{
-    Access, AttachmentId, Epoch, Holder, Liveness, Node, NodeId, VolumeId, Workload, clock::Timestamp,
-    holder::BootId,
+    Access, AttachmentId, Epoch, Holder, Liveness, Node, NodeId, VolumeId, VolumeName, Workload,
+    clock::Timestamp, holder::BootId,
 };
 use persist_s3::head::{
     names::{Condemned, UniqueName},
@@ -115,7 +115,9 @@ impl World {
     pub(crate) fn new() -> Self {
         let pack = pack(Epoch::ZERO, 0, 0);
         let first = CommitName { seq: 0, epoch: Epoch::ZERO, hash: digest(0) };
-        let mut head = Head::new(volume(), UniqueName::of(Epoch::ZERO, 0, b""), 0).unwrap();
+        let mut head =
+            Head::new(volume(), VolumeName::new("v").unwrap(), UniqueName::of(Epoch::ZERO, 0, b""), 0)
+                .unwrap();
         head.commit = Some(first.clone());
         let head = head.sealed(0).unwrap();
         let client = Client {
