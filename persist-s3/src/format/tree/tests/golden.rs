@@ -15,7 +15,7 @@ use persist_core::{
 use std::sync::Arc;
 
 /// The pages in the order in which they are written, one line of hexadecimal digits each.
-const PAGES: &str = include_str!("../../../../tests/format/tree-1.hex");
+const PAGES: &str = include_str!("../../../../tests/format/v1/tree.hex");
 
 /// Pages one after the other in pack 7.
 #[derive(Debug, Default)]
