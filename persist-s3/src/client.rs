@@ -42,8 +42,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest that a request for a head may take; shorter where the beat is.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connections that the head client keeps for the next beat.
-const HEAD_CONNECTIONS: usize = 2;
+/// Connections that the head client keeps: as many as the probe's writers, whose races would be spread out by
+/// the making of connections.
+const HEAD_CONNECTIONS: usize = 16;
 
 /// The clients of one store's bucket. Cheap to clone; clones share connections.
 #[derive(Clone)]
