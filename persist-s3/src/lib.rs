@@ -23,6 +23,8 @@ mod keys;
 pub mod probe;
 #[allow(dead_code, reason = "the store that calls it is not here yet")]
 mod remote;
+#[allow(dead_code, reason = "the store that calls it is not here yet")]
+mod transfer;
 pub mod url;
 
 pub use client::{Clients, Credentials, S3Options};
