@@ -13,6 +13,10 @@
 //! Read-only means that nothing below the target can be written, also not through a mount inside the volume.
 //! Where a runtime cannot say that, it is refused unless the attachment is a mount of ours that is read-only
 //! with everything below it ([`Mounted::ReadOnly`](crate::attachment::Mounted::ReadOnly)).
+//!
+//! No flag of a mount holds against a workload with `CAP_SYS_ADMIN` in the host's user namespace: it can lift
+//! the flag (mount(2), `MS_REMOUNT`). Where a runtime gives that capability by default, the rendering of a reader
+//! takes it; where the caller gives it (`--privileged`), nothing here holds.
 
 mod arguments;
 pub mod attached;

@@ -8,31 +8,57 @@ use crate::{
 
 const SYNTAX: Syntax = Syntax { target: "systemd-nspawn bind", without: &[] };
 
+/// Whose users a container has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Users {
+    /// Those of this host: nspawn's own default.
+    #[default]
+    OfHost,
+    /// Its own: it is started with `--private-users=`.
+    Private,
+}
+
 /// `--bind=` or `--bind-ro=`, which holds for everything below it.
 ///
-/// [`Ids::OfWorkload`] is `idmap` and [`Ids::OwnerIsRoot`] is `rootidmap`: both need `--private-users=`, without
-/// which nspawn refuses to start. With it and [`Ids::AsStored`], the files belong to nobody there.
+/// The root of a container with the host's users could lift the flag again: for a reader there,
+/// `--drop-capability=CAP_SYS_ADMIN` comes along (systemd-nspawn(1) lists what is kept without it; an init
+/// system does not start so, and wants users of its own).
+///
+/// [`Ids::OfWorkload`] is `idmap` and [`Ids::OwnerIsRoot`] is `rootidmap`. A container with users of its own and
+/// [`Ids::AsStored`] sees files of nobody.
 ///
 /// # Errors
-/// `Unsupported` for a label, for propagation, for ids in ranges, and for a path that is not printable UTF-8.
-pub fn bind(source: &Source, target: &WorkloadPath, options: &RenderOptions) -> Result<Arguments> {
+/// `Unsupported` for a label, for propagation, for ids in ranges or with the host's users, and for a path that
+/// is not printable UTF-8.
+pub fn bind(
+    source: &Source,
+    target: &WorkloadPath,
+    options: &RenderOptions,
+    users: Users,
+) -> Result<Arguments> {
     check_label_as_is(SYNTAX.target, options)?;
     check_propagation_unset(SYNTAX.target, options)?;
-    let word = match source.checked_writes(SYNTAX.target, options, ReadOnly::Recursive)? {
-        Writes::Allowed => "--bind",
-        Writes::Refused => "--bind-ro",
-    };
+    let writes = source.checked_writes(SYNTAX.target, options, ReadOnly::Recursive)?;
+    let word = if writes == Writes::Refused { "--bind-ro" } else { "--bind" };
     let from = escaped(SYNTAX.path("source", source.path())?);
     let to = escaped(SYNTAX.text("target", target.as_str())?);
-    let map = match options.ids {
-        Ids::AsStored => "",
-        Ids::OfWorkload => ":idmap",
-        Ids::OwnerIsRoot => ":rootidmap",
-        Ids::Mapped(_) => {
-            return Err(refused(SYNTAX.target, "ids", "it maps the whole container or its root"));
-        }
-    };
-    Ok([format!("{word}={from}:{to}{map}")].into_iter().collect())
+    let mut words = vec![format!("{word}={from}:{to}{}", map(options, users)?)];
+    if writes == Writes::Refused && users == Users::OfHost {
+        words.push("--drop-capability=CAP_SYS_ADMIN".into());
+    }
+    Ok(words.into_iter().collect())
+}
+
+fn map(options: &RenderOptions, users: Users) -> Result<&'static str> {
+    let refuse = |why| Err(refused(SYNTAX.target, "ids", why));
+    match (&options.ids, users) {
+        (Ids::AsStored, _) => Ok(""),
+        (Ids::Mapped(_), _) => refuse("it maps all users of a container, or its root"),
+        (_, Users::OfHost) => refuse("the container has the host's users, which are not mapped"),
+        (Ids::OfWorkload, Users::Private) => Ok(":idmap"),
+        (Ids::OwnerIsRoot, Users::Private) => Ok(":rootidmap"),
+    }
 }
 
 /// A backslash before a colon and before itself (systemd-nspawn(1), `--bind=`).
@@ -50,30 +76,41 @@ mod tests {
     };
     use proptest::prelude::*;
 
-    fn line(source: &Source, options: &RenderOptions) -> String {
-        bind(source, &target(), options).unwrap().to_string()
+    fn line(source: &Source, options: &RenderOptions, users: Users) -> String {
+        bind(source, &target(), options, users).unwrap().to_string()
     }
 
     #[test]
-    fn a_bind_is_one_argument() {
+    fn a_writer_gets_one_argument() {
         let plain = RenderOptions::default();
-        assert_eq!(line(&written(), &plain), "--bind=/srv/volumes/shop:/data");
-        assert_eq!(line(&read(), &plain), "--bind-ro=/run/shop:/data");
-        assert_eq!(line(&written(), &read_only()), "--bind-ro=/srv/volumes/shop:/data");
-        let mapped = |ids| line(&written(), &RenderOptions::default().with_ids(ids));
+        assert_eq!(line(&written(), &plain, Users::OfHost), "--bind=/srv/volumes/shop:/data");
+        let mapped = |ids| line(&written(), &RenderOptions::default().with_ids(ids), Users::Private);
+        assert_eq!(mapped(Ids::AsStored), "--bind=/srv/volumes/shop:/data");
         assert_eq!(mapped(Ids::OfWorkload), "--bind=/srv/volumes/shop:/data:idmap");
         assert_eq!(mapped(Ids::OwnerIsRoot), "--bind=/srv/volumes/shop:/data:rootidmap");
     }
 
     #[test]
+    fn a_reader_cannot_lift_the_flag() {
+        let plain = RenderOptions::default();
+        assert_eq!(line(&read(), &plain, Users::Private), "--bind-ro=/run/shop:/data");
+        let dropped = "--drop-capability=CAP_SYS_ADMIN";
+        assert_eq!(line(&read(), &plain, Users::OfHost), format!("--bind-ro=/run/shop:/data {dropped}"));
+        let expected = format!("--bind-ro=/srv/volumes/shop:/data {dropped}");
+        assert_eq!(line(&written(), &read_only(), Users::OfHost), expected);
+    }
+
+    #[test]
     fn what_it_cannot_express_is_refused_by_name() {
-        let with = |options: RenderOptions| refused(bind(&written(), &target(), &options));
+        let with = |options: RenderOptions| refused(bind(&written(), &target(), &options, Users::OfHost));
         let map = IdMapping { on_volume: 0, on_mount: 1, count: 1 };
-        assert_eq!(with(RenderOptions::default().with_ids(Ids::Mapped(vec![map]))), "ids");
+        for ids in [Ids::Mapped(vec![map]), Ids::OfWorkload, Ids::OwnerIsRoot] {
+            assert_eq!(with(RenderOptions::default().with_ids(ids)), "ids");
+        }
         assert_eq!(with(RenderOptions::default().with_label(Label::Shared)), "label");
         assert_eq!(with(RenderOptions::default().with_propagation(Propagation::Slave)), "propagation");
         let odd = source("/a\nb", Access::ReadWrite, Mounted::No);
-        assert_eq!(refused(bind(&odd, &target(), &RenderOptions::default())), "source");
+        assert_eq!(refused(bind(&odd, &target(), &RenderOptions::default(), Users::OfHost)), "source");
     }
 
     /// How systemd splits at colons (`extract_first_word` of `src/basic/extract-word.c`, without flags).
@@ -95,7 +132,7 @@ mod tests {
             let target = WorkloadPath::new(&inside).unwrap();
             let source = source(&path, Access::ReadWrite, Mounted::No);
             let options = RenderOptions::default().with_ids(Ids::OfWorkload);
-            let words = bind(&source, &target, &options).unwrap();
+            let words = bind(&source, &target, &options, Users::Private).unwrap();
             let given = words.as_slice()[0].strip_prefix("--bind=").unwrap();
             prop_assert_eq!(split(given), [path, inside, "idmap".to_owned()]);
         }

@@ -11,7 +11,8 @@ use crate::{
 
 /// Lines for a unit, with their sections: a drop-in (`systemctl edit`) that shows the volume to a service.
 ///
-/// systemd makes `BindReadOnlyPaths=` read-only with everything mounted below. The service is ordered after
+/// systemd makes `BindReadOnlyPaths=` read-only with everything mounted below; a reader loses the capability
+/// with which root would lift the flag again (systemd.exec(5), `ReadOnlyPaths=`). The service is ordered after
 /// remote filesystems, in case the store is on one; a source that is not there fails the service.
 ///
 /// # Errors
@@ -19,13 +20,16 @@ use crate::{
 /// control character.
 pub fn bind_paths(source: &Source, target: &WorkloadPath, options: &RenderOptions) -> Result<String> {
     check_plain(ITEM.target, options)?;
-    let setting = match source.checked_writes(ITEM.target, options, ReadOnly::Recursive)? {
-        Writes::Allowed => "BindPaths",
-        Writes::Refused => "BindReadOnlyPaths",
-    };
+    let writes = source.checked_writes(ITEM.target, options, ReadOnly::Recursive)?;
     let from = item("source", ITEM.path("source", source.path())?)?;
     let to = item("target", target.as_str())?;
-    Ok(format!("[Unit]\nAfter=remote-fs.target\n\n[Service]\n{setting}={from}:{to}\n"))
+    let settings = match writes {
+        Writes::Allowed => format!("BindPaths={from}:{to}\n"),
+        Writes::Refused => {
+            format!("BindReadOnlyPaths={from}:{to}\nCapabilityBoundingSet=~CAP_SYS_ADMIN\n")
+        }
+    };
+    Ok(format!("[Unit]\nAfter=remote-fs.target\n\n[Service]\n{settings}"))
 }
 
 /// A `.mount` unit that shows the volume at `target` on this host.
@@ -68,10 +72,15 @@ mod tests {
         assert_eq!(text, "[Unit]\nAfter=remote-fs.target\n\n[Service]\nBindPaths=/srv/volumes/shop:/data\n");
         let line = |source: &Source, options: &RenderOptions| {
             let text = bind_paths(source, &target(), options).unwrap();
-            text.lines().last().unwrap().to_owned()
+            text.split_once("[Service]\n").unwrap().1.trim_end().replace('\n', " ")
         };
-        assert_eq!(line(&read(), &RenderOptions::default()), "BindReadOnlyPaths=/run/shop:/data");
-        assert_eq!(line(&written(), &read_only()), "BindReadOnlyPaths=/srv/volumes/shop:/data");
+        let dropped = "CapabilityBoundingSet=~CAP_SYS_ADMIN";
+        assert_eq!(
+            line(&read(), &RenderOptions::default()),
+            format!("BindReadOnlyPaths=/run/shop:/data {dropped}")
+        );
+        let expected = format!("BindReadOnlyPaths=/srv/volumes/shop:/data {dropped}");
+        assert_eq!(line(&written(), &read_only()), expected);
         let odd = source("/a b/100%", Access::ReadWrite, Mounted::No);
         assert_eq!(line(&odd, &RenderOptions::default()), "BindPaths=\"/a b/100%%\":/data");
     }
