@@ -14,9 +14,12 @@
 //! Where a runtime cannot say that, it is refused unless the attachment is a mount of ours that is read-only
 //! with everything below it ([`Mounted::ReadOnly`](crate::attachment::Mounted::ReadOnly)).
 //!
-//! No flag of a mount holds against a workload with `CAP_SYS_ADMIN` in the host's user namespace: it can lift
-//! the flag (mount(2), `MS_REMOUNT`). Where a runtime gives that capability by default, the rendering of a reader
-//! takes it; where the caller gives it (`--privileged`), nothing here holds.
+//! No flag of a mount holds against a workload with `CAP_SYS_ADMIN` over the mount: it can lift the flag (mount(2),
+//! `MS_REMOUNT`). That of our own read-only mount holds against root of any user namespace but the host's
+//! (mount_namespaces(7), Restrictions); the runtime's holds against root of the container's user namespace only
+//! where the runtime mounts from outside of it, which runc does not. Where a runtime gives that capability over
+//! the host's mounts by default, the rendering of a reader takes it; where the caller gives it (`--privileged`),
+//! nothing here holds.
 
 mod arguments;
 pub mod attached;

@@ -36,6 +36,7 @@ impl RootFilesystem {
         for name in DIRECTORIES {
             fs::create_dir(home.path().join(name))?;
         }
+        fs::set_permissions(home.path().join("tmp"), PermissionsExt::from_mode(0o1777))?;
         let bin = home.path().join("bin");
         fs::copy(BUSYBOX, bin.join("busybox"))
             .map_err(|error| io::Error::new(error.kind(), format!("copy {BUSYBOX}: {error}")))?;

@@ -7,7 +7,7 @@ use std::{
     io::{self, BufRead, BufReader, Write},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{Mutex, PoisonError, mpsc},
     thread::JoinHandle,
     time::Duration,
 };
@@ -38,7 +38,7 @@ struct Listens;
 struct Running {
     daemon: Child,
     /// Ends when nothing of the daemon can write to its log any more.
-    log: mpsc::Receiver<Listens>,
+    log: Mutex<mpsc::Receiver<Listens>>,
     copier: JoinHandle<io::Result<()>>,
 }
 
@@ -136,7 +136,7 @@ impl Dockerd {
         let file = File::options().create(true).append(true).open(self.log())?;
         let copier = std::thread::spawn(move || keep_log(BufReader::new(said), file, &tell));
         let started = log.recv_timeout(LIMIT);
-        self.running = Some(Running { daemon, log, copier });
+        self.running = Some(Running { daemon, log: Mutex::new(log), copier });
         started.map(|Listens| ()).map_err(|_| self.did_not_start())
     }
 
@@ -163,6 +163,7 @@ impl Dockerd {
             kill_process(pid, signal)?;
         }
         daemon.wait()?;
+        let log = log.into_inner().unwrap_or_else(PoisonError::into_inner);
         // Its containerd, which dies with it (prctl(2), PR_SET_PDEATHSIG), writes to the same log.
         loop {
             match log.recv_timeout(LIMIT) {

@@ -5,10 +5,14 @@
 
 mod busybox;
 mod dockerd;
+mod nspawn;
 mod output;
 mod planned;
+mod runc;
 
 pub use busybox::{RootFilesystem, SHELL};
 pub use dockerd::{Dockerd, IMAGE};
+pub use nspawn::nspawn;
 pub use output::{Said, run};
 pub use planned::Planned;
+pub use runc::{Bundle, runc_features};

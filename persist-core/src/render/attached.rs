@@ -14,7 +14,7 @@ pub mod systemd;
 
 use super::{Ids, Label, Mode, RenderOptions, refusal::refused};
 use crate::{
-    attachment::{Access, Attachment, AttachmentRecord, Mounted},
+    attachment::{Access, Attachment, AttachmentRecord, MountPolicy, Mounted, Permission},
     error::Result,
 };
 use std::path::{Path, PathBuf};
@@ -25,6 +25,7 @@ pub struct Source {
     path: PathBuf,
     access: Access,
     mounted: Mounted,
+    policy: Option<MountPolicy>,
     label: Option<String>,
 }
 
@@ -32,13 +33,24 @@ impl Source {
     /// The attachment of `record`, reachable at `path`. Whether a mount of ours is there is not in a record:
     /// [`with_mounted`](Self::with_mounted) says so.
     pub fn of_record(record: &AttachmentRecord, path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), access: record.access, mounted: Mounted::No, label: None }
+        Self { path: path.into(), access: record.access, mounted: Mounted::No, policy: None, label: None }
     }
 
     /// Says whether a mount of ours is at the path, as the report of the attachment has it.
     #[must_use]
     pub fn with_mounted(mut self, mounted: Mounted) -> Self {
         self.mounted = mounted;
+        self
+    }
+
+    /// Says which policy the attachment was asked for, if it was: neither its record nor its report has it.
+    ///
+    /// A runtime that is told `ro` sets all flags of its own mount anew (mount(2), `MS_REMOUNT`), so for a reader
+    /// what our mount forbids must be said once more, and is refused where there are no words for it. Without a
+    /// policy, a mount of ours has the default one.
+    #[must_use]
+    pub fn with_policy(mut self, policy: MountPolicy) -> Self {
+        self.policy = Some(policy);
         self
     }
 
@@ -94,6 +106,28 @@ impl Source {
             return Err(refused(target, "mode", why).advise(advice));
         }
         Ok(writes)
+    }
+
+    /// What our mount forbids, in the words of mount(8).
+    fn forbidden(&self) -> Vec<&'static str> {
+        let policy = match (&self.policy, self.mounted) {
+            (Some(policy), _) => policy.clone(),
+            (None, Mounted::ReadWrite | Mounted::ReadOnly) => MountPolicy::default(),
+            (None, Mounted::No | Mounted::Symlink) => return Vec::new(),
+        };
+        let rules =
+            [("nosuid", Some(policy.set_id)), ("nodev", Some(policy.devices)), ("noexec", policy.execute)];
+        rules.iter().filter(|(_, rule)| *rule == Some(Permission::Denied)).map(|(word, _)| *word).collect()
+    }
+
+    /// For targets whose flag for a reader ends what our mount forbids. Set-id bits and devices are the container's
+    /// own matter (`no_new_privs`, its device rules); that nothing is executed is not.
+    fn check_forbidden_survives(&self, target: &'static str, options: &RenderOptions) -> Result<()> {
+        if self.writes(options) == Writes::Allowed || !self.forbidden().contains(&"noexec") {
+            return Ok(());
+        }
+        let why = "its read-only flag would end noexec, and it has no word for that";
+        Err(refused(target, "policy", why).advise("attach without it, or use a runtime's own configuration"))
     }
 
     /// The letter of `-v` for a label, where it has one.

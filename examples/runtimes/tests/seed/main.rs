@@ -1,6 +1,6 @@
 //! Volumes used by real container runtimes.
 //!
-//! `PERSIST_REQUIRE=docker cargo test -p runtimes --test seed` runs the suites that it names; the others are
+//! `PERSIST_REQUIRE=docker,nspawn,runc cargo test -p runtimes --test seed` runs the suites that it names; the others are
 //! ignored, so that the plain test command starts no daemon.
 
 #![allow(
@@ -14,13 +14,16 @@
 )]
 
 mod docker;
+mod nspawn;
+mod runc;
+mod volume;
 
 use libtest_mimic::Arguments;
 use runtimes::Planned;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let trials = [docker::trials()];
+    let trials = [docker::trials(), nspawn::trials(), runc::trials()];
     let trials = trials.into_iter().flatten().map(Planned::into_trial).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -59,6 +59,7 @@ pub fn volume(
     api: ApiVersion,
 ) -> Result<Volume> {
     check_ids_as_stored(SYNTAX.target, options)?;
+    source.check_forbidden_survives(SYNTAX.target, options)?;
     let can = read_only_of(api);
     let writes = source.checked_writes(SYNTAX.target, options, can)?;
     let forced = writes == Writes::Refused && can == ReadOnly::Recursive;

@@ -51,9 +51,13 @@ impl fmt::Display for ApiVersion {
 
 /// `--mount type=bind,...`: the source must be there, nothing is created in its place.
 ///
+/// For a reader the daemon sets the flags of its mount anew: that our own mount forbids set-id programs and
+/// devices ends there, and is left to the container (`--security-opt no-new-privileges`, its device rules).
+///
 /// # Errors
 /// `Unsupported` for a label (`-v` has it), for ids (a daemon maps all or none), for read-only on a daemon
-/// before API 1.44 unless our own mount is, and for a path that its words cannot carry.
+/// before API 1.44 unless our own mount is, for a reader of a mount that forbids execution, and for a path that
+/// its words cannot carry.
 pub fn mount(
     source: &Source,
     target: &WorkloadPath,
@@ -61,6 +65,7 @@ pub fn mount(
     api: ApiVersion,
 ) -> Result<Arguments> {
     check_ids_as_stored(MOUNT.target, options)?;
+    source.check_forbidden_survives(MOUNT.target, options)?;
     if options.label != Label::AsIs {
         return Err(refused(MOUNT.target, "label", "only -v changes labels"));
     }
@@ -80,6 +85,7 @@ pub fn mount(
 /// it on what is mounted inside), and for a label that would be taken from other users of the volume.
 pub fn volume(source: &Source, target: &WorkloadPath, options: &RenderOptions) -> Result<Arguments> {
     check_ids_as_stored(VOLUME.target, options)?;
+    source.check_forbidden_survives(VOLUME.target, options)?;
     let from = VOLUME.path("source", source.path())?;
     let to = VOLUME.text("target", target.as_str())?;
     let writes = source.checked_writes(VOLUME.target, options, ReadOnly::TopOnly)?;

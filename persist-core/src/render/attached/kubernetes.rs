@@ -32,6 +32,7 @@ pub fn local(
     if host.is_empty() {
         return Err(Error::invalid("host", "the node must have a name"));
     }
+    source.check_forbidden_survives(SYNTAX.target, options)?;
     let path = SYNTAX.path("source", source.path())?.to_owned();
     let place = Place::Local { source: LocalSource { path }, affinity: NodeAffinity::to_host(host) };
     provisioned(place, access_mode(source.access, options), target, options, claim, None)

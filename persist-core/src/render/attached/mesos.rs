@@ -21,6 +21,7 @@ const SYNTAX: Syntax = Syntax { target: "Mesos volume", without: &[] };
 /// sets the flag on the top alone), and for a path that is not printable UTF-8.
 pub fn volume(source: &Source, target: &WorkloadPath, options: &RenderOptions) -> Result<Volume> {
     check_ids_as_stored(SYNTAX.target, options)?;
+    source.check_forbidden_survives(SYNTAX.target, options)?;
     check_label_as_is(SYNTAX.target, options)?;
     let mode = match source.checked_writes(SYNTAX.target, options, ReadOnly::TopOnly)? {
         Writes::Allowed => Mode::ReadWrite,

@@ -71,6 +71,9 @@ impl Features {
 
 /// The entry that shows `source` at `target`.
 ///
+/// Root of a container with users of its own *and* `CAP_SYS_ADMIN` among them can lift what the runtime made
+/// read-only; what is read-only by our own mount it cannot.
+///
 /// # Errors
 /// `Unsupported` for a label, for a read-only mode that a runtime with these features does not keep below the
 /// volume, for ids that it does not map, and for a path that is not printable UTF-8.
@@ -87,6 +90,7 @@ pub fn mount(
     if source.checked_writes(SYNTAX.target, options, can)? == Writes::Refused {
         words.push("ro");
         words.extend((can == ReadOnly::Recursive).then_some("rro"));
+        words.extend(source.forbidden());
     }
     let mappings = mappings(options)?;
     if options.ids != Ids::AsStored {

@@ -22,6 +22,7 @@ pub fn mount(source: &Source, target: &WorkloadPath, options: &RenderOptions) ->
     if options.label != Label::AsIs {
         return Err(refused(MOUNT.target, "label", "-v changes labels"));
     }
+    source.check_forbidden_survives(MOUNT.target, options)?;
     let from = MOUNT.path("source", source.path())?;
     let to = MOUNT.text("target", target.as_str())?;
     let writes = source.checked_writes(MOUNT.target, options, ReadOnly::TopOnly)?;
@@ -45,6 +46,7 @@ pub fn mount(source: &Source, target: &WorkloadPath, options: &RenderOptions) ->
 /// # Errors
 /// As [`mount`], with a colon in a path, and a label that would be taken from other users of the volume.
 pub fn volume(source: &Source, target: &WorkloadPath, options: &RenderOptions) -> Result<Arguments> {
+    source.check_forbidden_survives(VOLUME.target, options)?;
     let from = VOLUME.path("source", source.path())?;
     let to = VOLUME.text("target", target.as_str())?;
     let writes = source.checked_writes(VOLUME.target, options, ReadOnly::TopOnly)?;

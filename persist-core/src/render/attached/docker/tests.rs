@@ -1,7 +1,7 @@
 use super::super::fixture::{read, read_only, refused, source, target, written};
 use super::*;
 use crate::{
-    attachment::{Access, Mounted},
+    attachment::{Access, MountPolicy, Mounted, Permission},
     render::Ids,
 };
 use proptest::prelude::*;
@@ -83,6 +83,15 @@ fn what_it_cannot_express_is_refused_by_name() {
     for path in ["/a\nb", "/a ", "relative"] {
         assert_eq!(refused(mount(&odd(path), &target(), &plain, NEW)), "source", "{path:?}");
     }
+}
+
+#[test]
+fn a_reader_of_a_mount_that_forbids_execution_is_refused() {
+    let source = read().with_policy(MountPolicy::default().with_execute(Permission::Denied));
+    assert_eq!(refused(mount(&source, &target(), &read_only(), NEW)), "policy");
+    assert_eq!(refused(volume(&source, &target(), &read_only())), "policy");
+    let writer = written().with_policy(MountPolicy::default().with_execute(Permission::Denied));
+    assert!(mount(&writer, &target(), &RenderOptions::default(), NEW).is_ok(), "its flags are kept");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use super::super::fixture::{read, read_only, refused, source, target, written};
 use super::*;
 use crate::{
-    attachment::{Access, Mounted},
+    attachment::{Access, MountPolicy, Mounted, Permission},
     render::Label,
 };
 use proptest::prelude::*;
@@ -29,16 +29,27 @@ fn a_reader_gets_both_words_where_the_runtime_lists_the_second() {
     let value = rendered(&written(), &read_only(), &able());
     assert_eq!(value["options"], json!(["rbind", "rprivate", "ro", "rro"]));
     let value = rendered(&read(), &RenderOptions::default(), &able());
-    assert_eq!(value["options"], json!(["rbind", "rprivate", "ro", "rro"]));
+    assert_eq!(value["options"], json!(["rbind", "rprivate", "ro", "rro", "nosuid", "nodev"]));
 }
 
 #[test]
 fn without_the_second_word_only_our_own_read_only_mount_will_do() {
     let unknown = Features::default();
-    assert_eq!(rendered(&read(), &read_only(), &unknown)["options"], json!(["rbind", "rprivate", "ro"]));
+    let expected = json!(["rbind", "rprivate", "ro", "nosuid", "nodev"]);
+    assert_eq!(rendered(&read(), &read_only(), &unknown)["options"], expected);
     assert_eq!(refused(mount(&written(), &target(), &read_only(), &unknown)), "mode");
     let not_mounted = source("/srv/x", Access::ReadOnly, Mounted::No);
     assert_eq!(refused(mount(&not_mounted, &target(), &RenderOptions::default(), &unknown)), "mode");
+}
+
+#[test]
+fn what_our_mount_forbids_a_reader_is_said_once_more() {
+    let with =
+        |policy: MountPolicy| rendered(&read().with_policy(policy), &read_only(), &able())["options"].clone();
+    let lax = MountPolicy::default().with_set_id(Permission::Allowed).with_devices(Permission::Allowed);
+    assert_eq!(with(lax), json!(["rbind", "rprivate", "ro", "rro"]));
+    let strict = MountPolicy::default().with_execute(Permission::Denied);
+    assert_eq!(with(strict), json!(["rbind", "rprivate", "ro", "rro", "nosuid", "nodev", "noexec"]));
 }
 
 #[test]
