@@ -1,3 +1,8 @@
-//! Moving bytes between a node and the bucket: bounded pipelines.
+//! Moving content between a node and the bucket: bounded pipelines both ways.
 
+pub(crate) mod read;
+pub(crate) mod tree;
 pub(crate) mod upload;
+
+#[cfg(test)]
+mod tests;

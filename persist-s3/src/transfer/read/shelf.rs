@@ -1,0 +1,227 @@
+//! What was fetched lately, and what will be needed next.
+
+use super::runs::{FrameKey, FrameSpan, Run, coalesce};
+use bytes::Bytes;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+use tokio::sync::OnceCell;
+
+/// Runs that are planned at most: two GiB ahead. More are forgotten, the oldest first, and then fetched frame
+/// by frame.
+const PLANNED_MAX: usize = 256;
+
+/// Opened frames by their offsets in the pack.
+pub(super) type Opened = HashMap<u32, Bytes>;
+
+/// A run, and its frames once they were fetched: by one reader for all.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    pub(super) run: Run,
+    pub(super) opened: OnceCell<Opened>,
+    number: u64,
+    /// Which of the planned runs it is; nothing if nobody planned it.
+    plan: Option<u64>,
+}
+
+/// What is to be done to read a frame.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// The frame is in this.
+    pub(super) fetch: Arc<Fetch>,
+    /// These will be needed soon.
+    pub(super) ahead: Vec<Arc<Fetch>>,
+}
+
+/// Fetched frames up to a number of bytes, and plans.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    limit_bytes: u64,
+    bytes: u64,
+    ahead: u64,
+    frames: HashMap<FrameKey, Arc<Fetch>>,
+    /// Not begun yet, in the order of need.
+    planned: BTreeMap<u64, Arc<Fetch>>,
+    plans: u64,
+    /// Planned, and one frame of it was read out of order.
+    touched: BTreeSet<u64>,
+    /// Fetched, by when it was used last.
+    used: BTreeMap<u64, (Arc<Fetch>, u64)>,
+    uses: HashMap<u64, u64>,
+    clock: u64,
+}
+
+impl Shelf {
+    /// Keeps `limit_bytes` of opened frames, and begins `ahead` runs before they are needed.
+    pub(super) fn new(limit_bytes: u64, ahead: u64) -> Self {
+        Self {
+            limit_bytes,
+            bytes: 0,
+            ahead,
+            frames: HashMap::new(),
+            planned: BTreeMap::new(),
+            plans: 0,
+            touched: BTreeSet::new(),
+            used: BTreeMap::new(),
+            uses: HashMap::new(),
+            clock: 0,
+        }
+    }
+
+    /// These frames will be needed, in this order.
+    pub(super) fn plan(&mut self, spans: Vec<FrameSpan>) {
+        let unknown = spans.into_iter().filter(|span| !self.frames.contains_key(&span.key()));
+        for run in coalesce(unknown.collect::<Vec<_>>()) {
+            self.plans += 1;
+            let fetch = self.add(run, Some(self.plans));
+            self.planned.insert(self.plans, fetch);
+        }
+        while self.planned.len() > PLANNED_MAX {
+            if let Some((_, oldest)) = self.planned.pop_first() {
+                self.forget(&oldest);
+            }
+        }
+    }
+
+    /// A reader wants this frame now.
+    ///
+    /// A plan is followed from its beginning, or once a second frame of a run is wanted: who reads one file in
+    /// the middle gets one frame.
+    pub(super) fn want(&mut self, span: FrameSpan) -> Wanted {
+        let Some(fetch) = self.frames.get(&span.key()).cloned() else { return self.alone(span) };
+        self.touch(fetch.number);
+        let Some(plan) = fetch.plan else { return Wanted { fetch, ahead: Vec::new() } };
+        if self.planned.contains_key(&plan) {
+            if fetch.run.first != span.key() && self.touched.insert(plan) {
+                return self.alone(span);
+            }
+            self.begin(plan);
+        }
+        let soon = plan + 1..=plan.saturating_add(self.ahead);
+        let soon: Vec<u64> = self.planned.range(soon).map(|(plan, _)| *plan).collect();
+        Wanted { fetch, ahead: soon.into_iter().filter_map(|plan| self.begin(plan)).collect() }
+    }
+
+    fn alone(&mut self, span: FrameSpan) -> Wanted {
+        Wanted { fetch: self.add(Run::single(span), None), ahead: Vec::new() }
+    }
+
+    /// A run was fetched, and takes `bytes` of memory.
+    pub(super) fn fetched(&mut self, fetch: &Arc<Fetch>, bytes: u64) {
+        self.clock += 1;
+        if self.uses.insert(fetch.number, self.clock).is_none() {
+            self.bytes += bytes;
+            self.used.insert(self.clock, (Arc::clone(fetch), bytes));
+        }
+        while self.bytes > self.limit_bytes {
+            let Some((_, (oldest, bytes))) = self.used.pop_first() else { break };
+            self.bytes -= bytes;
+            self.uses.remove(&oldest.number);
+            self.forget(&oldest);
+        }
+    }
+
+    /// Bytes of opened frames that are kept.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn add(&mut self, run: Run, plan: Option<u64>) -> Arc<Fetch> {
+        self.clock += 1;
+        let fetch = Arc::new(Fetch { run, opened: OnceCell::new(), number: self.clock, plan });
+        for span in &fetch.run.spans {
+            self.frames.insert(span.key(), Arc::clone(&fetch));
+        }
+        fetch
+    }
+
+    fn begin(&mut self, plan: u64) -> Option<Arc<Fetch>> {
+        self.touched.remove(&plan);
+        self.planned.remove(&plan)
+    }
+
+    fn touch(&mut self, number: u64) {
+        self.clock += 1;
+        if let Some(used) = self.uses.get_mut(&number)
+            && let Some(kept) = self.used.remove(used)
+        {
+            *used = self.clock;
+            self.used.insert(self.clock, kept);
+        }
+    }
+
+    fn forget(&mut self, fetch: &Arc<Fetch>) {
+        if let Some(plan) = fetch.plan {
+            self.touched.remove(&plan);
+        }
+        for span in &fetch.run.spans {
+            if self.frames.get(&span.key()).is_some_and(|known| known.number == fetch.number) {
+                self.frames.remove(&span.key());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::location::PackIndex;
+
+    fn span(offset: u32) -> FrameSpan {
+        FrameSpan { pack: PackIndex(1), offset, bytes: 1 << 20, raw: 1 << 20 }
+    }
+
+    /// Frames of a MiB without gaps: eight are a run.
+    fn spans(count: u32) -> Vec<FrameSpan> {
+        (0..count).map(|n| span(n << 20)).collect()
+    }
+
+    fn frames(wanted: &Wanted) -> (usize, Vec<usize>) {
+        (wanted.fetch.run.spans.len(), wanted.ahead.iter().map(|fetch| fetch.run.spans.len()).collect())
+    }
+
+    #[test]
+    fn who_follows_the_plan_gets_whole_runs_and_the_next_ones_are_begun() {
+        let mut shelf = Shelf::new(1 << 30, 2);
+        shelf.plan(spans(40));
+        assert_eq!(frames(&shelf.want(span(0))), (8, vec![8, 8]));
+        assert_eq!(frames(&shelf.want(span(1 << 20))), (8, vec![]), "they are begun");
+        assert_eq!(frames(&shelf.want(span(8 << 20))), (8, vec![8]), "as far ahead as before");
+        assert_eq!(frames(&shelf.want(span(39 << 20))), (1, vec![]), "not where the plan goes on");
+    }
+
+    #[test]
+    fn who_reads_in_the_middle_of_a_plan_gets_one_frame_and_then_the_run() {
+        let mut shelf = Shelf::new(1 << 30, 2);
+        shelf.plan(spans(8));
+        assert_eq!(frames(&shelf.want(span(3 << 20))), (1, vec![]));
+        assert_eq!(frames(&shelf.want(span(5 << 20))), (8, vec![]));
+        assert_eq!(frames(&shelf.want(span(77 << 20))), (1, vec![]), "what was not planned is alone");
+    }
+
+    #[test]
+    fn what_was_used_longest_ago_leaves_first() {
+        let mut shelf = Shelf::new(250, 0);
+        let want = |shelf: &mut Shelf, n: u32| shelf.want(span(n << 20)).fetch;
+        let first = want(&mut shelf, 0);
+        shelf.fetched(&first, 100);
+        let second = want(&mut shelf, 1);
+        shelf.fetched(&second, 100);
+        assert!(Arc::ptr_eq(&want(&mut shelf, 0), &first));
+        let third = want(&mut shelf, 2);
+        shelf.fetched(&third, 100);
+        assert_eq!(shelf.bytes(), 200);
+        assert!(Arc::ptr_eq(&want(&mut shelf, 0), &first));
+        assert!(!Arc::ptr_eq(&want(&mut shelf, 1), &second), "it left");
+    }
+
+    #[test]
+    fn a_plan_that_nobody_follows_is_forgotten() {
+        let mut shelf = Shelf::new(1 << 30, 2);
+        let far = |n: u32| FrameSpan { pack: PackIndex(n), ..span(0) };
+        shelf.plan((0..1000).map(far).collect());
+        assert_eq!((shelf.planned.len(), shelf.frames.len()), (PLANNED_MAX, PLANNED_MAX));
+    }
+}

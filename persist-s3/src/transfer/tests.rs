@@ -1,0 +1,3 @@
+mod bucket;
+mod reading;
+mod refusal;
