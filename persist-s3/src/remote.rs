@@ -16,8 +16,8 @@ pub(crate) mod testing;
 pub(crate) mod time;
 pub(crate) mod volumes;
 
-use crate::keys::Keys;
-use object_store::ObjectStore;
+use crate::{client::Clients, keys::Keys};
+use object_store::{ObjectStore, path::Path};
 use persist_core::clock::Environment;
 use std::{sync::Arc, time::Duration};
 use time::BootClock;
@@ -64,6 +64,18 @@ impl Default for Limits {
 }
 
 impl Remote {
+    /// The small objects behind `clients`, whose keys are relative to the store's prefix.
+    pub(crate) fn new(clients: &Clients, environment: Environment, boot: Arc<dyn BootClock>) -> Self {
+        Self {
+            head: Arc::clone(&clients.head),
+            data: Arc::clone(&clients.data),
+            keys: Keys::new(Path::default()),
+            environment,
+            boot,
+            limits: Limits::default(),
+        }
+    }
+
     /// 128 fresh random bits.
     pub(crate) fn nonce(&self) -> u128 {
         let mut bytes = [0; 16];

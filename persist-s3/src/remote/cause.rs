@@ -1,33 +1,35 @@
-//! What an answer of the object store means to a caller.
+//! What an answer of the bucket means to a call that can look again.
 
+use crate::client::{Cause, Effect};
 use persist_core::{Error, ErrorKind, Retry};
 
-/// The error behind a request that did not succeed. Its outcome is unknown unless the kind says otherwise.
-pub(super) fn of(error: object_store::Error) -> Error {
-    use object_store::Error as Cause;
-    let (kind, message) = match &error {
-        Cause::PermissionDenied { .. } | Cause::Unauthenticated { .. } => {
-            (ErrorKind::Denied, "the object store refuses these credentials")
+/// The error behind a read that did not succeed.
+pub(super) fn of_read(error: &object_store::Error) -> Error {
+    crate::client::error(error, Effect::Read)
+}
+
+/// The error behind a write whose outcome is to be looked up. A condition that did not hold is no fact yet:
+/// a repetition on the way may have met our own success.
+pub(super) fn of_write(error: &object_store::Error) -> Error {
+    let said = crate::client::error(error, Effect::Write);
+    match Cause::of(error) {
+        Cause::Precondition | Cause::Conflict | Cause::NotFound => {
+            Error::new(ErrorKind::Unavailable, "the object store refuses a condition that holds")
+                .with_retry(Retry::Verify)
+                .with_source(said)
         }
-        Cause::NotSupported { .. } | Cause::NotImplemented { .. } => {
-            (ErrorKind::Unsupported, "the object store does not do this")
-        }
-        Cause::InvalidPath { .. } | Cause::UnknownConfigurationKey { .. } => {
-            (ErrorKind::Internal, "a request was malformed")
-        }
-        Cause::NotFound { .. } => (ErrorKind::Unavailable, "the object is not there"),
-        Cause::AlreadyExists { .. } | Cause::Precondition { .. } | Cause::NotModified { .. } => {
-            (ErrorKind::Unavailable, "the object was changed by another meanwhile")
-        }
-        _ => (ErrorKind::Unavailable, "the object store does not answer as it should"),
-    };
-    let retry = if kind == ErrorKind::Unavailable { Retry::Verify } else { Retry::Never };
-    Error::new(kind, message).with_retry(retry).with_source(error)
+        _ => said,
+    }
 }
 
 /// A request that took too long: it may still be under way.
 pub(super) fn timed_out() -> Error {
     Error::new(ErrorKind::Unavailable, "the object store did not answer in time").with_retry(Retry::Verify)
+}
+
+/// Whether there is no such object. A bucket that is gone says nothing about its objects.
+pub(super) fn is_missing(error: &object_store::Error) -> bool {
+    Cause::of(error) == Cause::NotFound
 }
 
 /// Whether the same request may do better later.

@@ -10,8 +10,9 @@ use object_store::{
 use persist_core::{Error, ErrorKind, Result};
 use std::future::Future;
 
-/// The largest small object in bytes: a list of ten thousand tombstones.
-pub(crate) const OBJECT_MAX_BYTES: u64 = 1 << 20;
+/// The largest small object in bytes: a salvage that names the packs of 8 TiB (a name takes 60 bytes, a pack
+/// has 32 MiB).
+pub(crate) const OBJECT_MAX_BYTES: u64 = 16 << 20;
 
 /// A version of a small object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,20 +65,23 @@ impl Remote {
     /// One PUT. Any error leaves open whether it was applied, or will be.
     pub(crate) async fn put_once(&self, path: &Path, body: Bytes, base: &Base) -> Result<ETag> {
         let put = self.head.put_opts(path, PutPayload::from_bytes(body), base.mode().into());
-        let done = self.in_time(put).await?;
+        let done = self.in_time(put).await?.map_err(|e| cause::of_write(&e))?;
         // Without an ETag nothing is known: the look that follows an error finds one, or says so.
         done.e_tag.map(ETag).ok_or_else(|| Error::new(ErrorKind::Unavailable, "an answer without an ETag"))
     }
 
     /// One GET; none if the object is not there.
     pub(crate) async fn get_once(&self, path: &Path) -> Result<Option<Object>> {
-        self.in_time(get(self.head.as_ref(), path)).await?.map_or(Ok(None), |(meta, body)| {
-            let etag = meta.e_tag.map(ETag).ok_or_else(|| {
-                Error::new(ErrorKind::Unsupported, "the object store gives its objects no ETag")
-                    .advise("use a store with conditional writes")
-            })?;
-            Ok(Some(Object { body, etag }))
-        })
+        let (meta, body) = match self.in_time(get(self.head.as_ref(), path)).await? {
+            Err(e) if cause::is_missing(&e) => return Ok(None),
+            found => found.map_err(|e| cause::of_read(&e))?,
+        };
+        let Some(body) = body else { return Err(too_large(path, meta.size)) };
+        let etag = meta.e_tag.map(ETag).ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, "the object store gives its objects no ETag")
+                .advise("use a store with conditional writes")
+        })?;
+        Ok(Some(Object { body, etag }))
     }
 
     /// The newest version, with patience; none if the object is not there.
@@ -121,7 +125,7 @@ impl Remote {
             let put = self.data.put(path, PutPayload::from_bytes(body.clone()));
             match tokio::time::timeout(self.limits.patience, put).await {
                 Ok(Ok(_)) => return Ok(()),
-                Ok(Err(e)) => tries.pause(self, cause::of(e).context("object", path)).await?,
+                Ok(Err(e)) => tries.pause(self, cause::of_write(&e).context("object", path)).await?,
                 Err(_) => return Err(cause::timed_out().context("object", path)),
             }
         }
@@ -133,15 +137,20 @@ impl Remote {
             Some(after) => self.data.list_with_offset(Some(prefix), after),
             None => self.data.list(Some(prefix)),
         };
-        listed.map_err(|e| cause::of(e).with_retry(persist_core::Retry::Backoff)).boxed()
+        listed.map_err(|e| cause::of_read(&e)).boxed()
     }
 
     /// Whether an object is there. One HEAD.
     pub(crate) async fn is_stored(&self, path: &Path) -> Result<bool> {
-        match self.in_time(self.data.head(path)).await {
-            Ok(_) => Ok(true),
-            Err(e) if is_missing(&e) => Ok(false),
-            Err(e) => Err(e.context("object", path)),
+        let mut tries = self.tries();
+        loop {
+            let error = match self.in_time(self.data.head(path)).await {
+                Ok(Ok(_)) => return Ok(true),
+                Ok(Err(e)) if cause::is_missing(&e) => return Ok(false),
+                Ok(Err(e)) => cause::of_read(&e),
+                Err(e) => e,
+            };
+            tries.pause(self, error.context("object", path)).await?;
         }
     }
 
@@ -149,11 +158,13 @@ impl Remote {
     pub(crate) async fn remove(&self, path: &Path) -> Result<()> {
         let mut tries = self.tries();
         loop {
-            match self.in_time(self.data.delete(path)).await {
-                Err(e) if is_missing(&e) => return Ok(()),
-                Err(e) => tries.pause(self, e.context("object", path)).await?,
-                Ok(()) => return Ok(()),
-            }
+            let error = match self.in_time(self.data.delete(path)).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(e)) if cause::is_missing(&e) => return Ok(()),
+                Ok(Err(e)) => cause::of_write(&e),
+                Err(e) => e,
+            };
+            tries.pause(self, error.context("object", path)).await?;
         }
     }
 
@@ -166,28 +177,22 @@ impl Remote {
         }
     }
 
-    async fn in_time<T>(&self, request: impl Future<Output = object_store::Result<T>>) -> Result<T> {
-        match tokio::time::timeout(self.limits.request, request).await {
-            Ok(answer) => answer.map_err(cause::of),
-            Err(_) => Err(cause::timed_out()),
-        }
+    async fn in_time<T>(&self, request: impl Future<Output = T>) -> Result<T> {
+        tokio::time::timeout(self.limits.request, request).await.map_err(|_| cause::timed_out())
     }
 }
 
-async fn get(store: &dyn ObjectStore, path: &Path) -> object_store::Result<Option<(ObjectMeta, Bytes)>> {
-    let found = match store.get_opts(path, GetOptions::default()).await {
-        Err(object_store::Error::NotFound { .. }) => return Ok(None),
-        found => found?,
-    };
-    if found.meta.size > OBJECT_MAX_BYTES {
-        let source = format!("a small object has {} bytes", found.meta.size).into();
-        return Err(object_store::Error::NotSupported { source });
-    }
+/// One GET; no content if it is larger than any small object.
+async fn get(store: &dyn ObjectStore, path: &Path) -> object_store::Result<(ObjectMeta, Option<Bytes>)> {
+    let found = store.get_opts(path, GetOptions::default()).await?;
     let meta = found.meta.clone();
-    Ok(Some((meta, found.bytes().await?)))
+    let body = if meta.size > OBJECT_MAX_BYTES { None } else { Some(found.bytes().await?) };
+    Ok((meta, body))
 }
 
-fn is_missing(error: &Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(|e| e.downcast_ref::<object_store::Error>());
-    matches!(cause, Some(object_store::Error::NotFound { .. }))
+fn too_large(path: &Path, size: u64) -> Error {
+    Error::new(ErrorKind::Corrupt, "an object is larger than any of its kind")
+        .context("object", path)
+        .context("bytes", size)
+        .context("limit", OBJECT_MAX_BYTES)
 }

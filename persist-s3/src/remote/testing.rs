@@ -12,7 +12,9 @@ use async_trait::async_trait;
 use futures::{FutureExt as _, StreamExt as _, stream::BoxStream};
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as StoreResult, memory::InMemory,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as StoreResult,
+    client::{HttpError, HttpErrorKind},
+    memory::InMemory,
     path::Path,
 };
 use persist_core::{
@@ -224,7 +226,8 @@ impl FaultyStore {
 }
 
 fn lost() -> object_store::Error {
-    object_store::Error::Generic { store: "faulty", source: "lost".into() }
+    let source = HttpError::new(HttpErrorKind::Interrupted, std::io::Error::other("lost"));
+    object_store::Error::Generic { store: "faulty", source: Box::new(source) }
 }
 
 impl fmt::Display for FaultyStore {

@@ -170,7 +170,8 @@ impl Remote {
     /// As the object store gives them.
     pub(crate) async fn volumes(&self) -> Result<Vec<VolumeId>> {
         let prefix = self.keys.volumes();
-        let listed = self.data.list_with_delimiter(Some(&prefix)).await.map_err(super::cause::of)?;
+        let listed =
+            self.data.list_with_delimiter(Some(&prefix)).await.map_err(|e| super::cause::of_read(&e))?;
         Ok(listed.common_prefixes.iter().filter_map(|path| self.keys.parse_volume(path)).collect())
     }
 
