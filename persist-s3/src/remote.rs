@@ -6,10 +6,15 @@
 
 pub(crate) mod actor;
 mod cause;
+pub(crate) mod commits;
 pub(crate) mod head;
 pub(crate) mod names;
 pub(crate) mod object;
+pub(crate) mod pins;
+pub(crate) mod prune;
 pub(crate) mod record;
+pub(crate) mod salvage;
+pub(crate) mod store;
 pub(crate) mod take;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -28,6 +28,12 @@ impl Watch {
     pub fn seen(before: Option<Self>, etag: ETag, now: Duration) -> Self {
         before.filter(|watch| watch.etag == etag).unwrap_or(Self { etag, since: now })
     }
+
+    /// For how long the version has been seen unchanged at `now`.
+    #[must_use]
+    pub fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.since)
+    }
 }
 
 /// Whether a session may ask for a head.

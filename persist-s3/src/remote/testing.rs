@@ -1,9 +1,9 @@
 //! A bucket in memory that fails where a test wants it to, and everything a remote is opened with.
 
-use super::{Limits, Remote, head::History, record::Record, take::Ask, time::BootClock};
+use super::{Limits, Remote, commits::Commits, head::History, record::Record, take::Ask, time::BootClock};
 use crate::{
     head::{
-        names::CommitName,
+        names::{CommitName, Condemned},
         record::{Beats, Lease, SessionId},
     },
     keys::Keys,
@@ -12,20 +12,20 @@ use async_trait::async_trait;
 use futures::{FutureExt as _, StreamExt as _, stream::BoxStream};
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as StoreResult,
+    ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as StoreResult,
     client::{HttpError, HttpErrorKind},
     memory::InMemory,
     path::Path,
 };
 use persist_core::{
-    Access, AttachmentId, Holder, Liveness, Node, NodeId, Result, Takeover, VolumeId, VolumeName, VolumeSpec,
-    Workload,
+    Access, AttachmentId, Error, Holder, Liveness, Node, NodeId, Result, Takeover, VolumeId, VolumeName,
+    VolumeSpec, Workload,
     clock::{Entropy, Environment, ManualClock, Timestamp},
     holder::BootId,
     volume::Origin,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     future::Future,
     sync::{
@@ -58,6 +58,8 @@ pub(crate) enum Fault {
     KilledBefore,
     /// The process is killed after it was applied.
     KilledAfter,
+    /// It stands still until the test says go on.
+    Held,
 }
 
 impl Fault {
@@ -75,6 +77,7 @@ pub(crate) struct FaultyStore {
     inner: InMemory,
     script: Mutex<Script>,
     killed: Notify,
+    resumed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +115,11 @@ impl FaultyStore {
         self.script.lock().unwrap().fired
     }
 
+    /// Puts an object there, unseen.
+    pub(crate) async fn plant(&self, path: &Path, bytes: &'static [u8]) {
+        self.inner.put(path, PutPayload::from_static(bytes)).await.unwrap();
+    }
+
     /// The paths of all objects with their sizes.
     pub(crate) async fn objects(&self) -> BTreeMap<String, u64> {
         let list: Vec<_> = self.inner.list(None).collect().await;
@@ -140,13 +148,18 @@ impl FaultyStore {
         if down {
             return Err(lost());
         }
-        if fault == Some(Fault::KilledBefore) {
-            self.die().await;
+        match fault {
+            Some(Fault::KilledBefore) => self.die().await,
+            Some(Fault::Held) => {
+                self.killed.notify_one();
+                self.resumed.notified().await;
+                Ok(None)
+            }
+            fault => Ok(fault),
         }
-        Ok(fault)
     }
 
-    async fn die(&self) {
+    async fn die<T>(&self) -> T {
         self.killed.notify_one();
         std::future::pending().await
     }
@@ -155,10 +168,7 @@ impl FaultyStore {
     async fn arrive_reading(&self, what: &'static str, path: &Path) -> StoreResult<()> {
         match self.arrive(what, path).await? {
             None | Some(Fault::Missing) => Ok(()),
-            Some(Fault::KilledAfter) => {
-                self.die().await;
-                Ok(())
-            }
+            Some(Fault::KilledAfter) => self.die().await,
             Some(_) => Err(lost()),
         }
     }
@@ -173,7 +183,7 @@ impl FaultyStore {
         let error = |text: &str| -> Box<dyn std::error::Error + Send + Sync> { text.into() };
         let path_text = path.to_string();
         match self.arrive("PUT", path).await? {
-            None | Some(Fault::KilledBefore) => put().await,
+            None | Some(Fault::KilledBefore | Fault::Held) => put().await,
             Some(Fault::Before) => Err(lost()),
             Some(Fault::After) => {
                 put().await?;
@@ -181,8 +191,7 @@ impl FaultyStore {
             }
             Some(Fault::KilledAfter) => {
                 put().await?;
-                self.die().await;
-                Err(lost())
+                self.die().await
             }
             Some(Fault::Conflict) => {
                 Err(object_store::Error::AlreadyExists { path: path_text, source: error("409") })
@@ -209,11 +218,10 @@ impl FaultyStore {
             self.inner.delete_stream(one).collect::<Vec<_>>().await
         };
         match self.arrive("DELETE", &path).await? {
-            None | Some(Fault::KilledBefore) => gone().await,
+            None | Some(Fault::KilledBefore | Fault::Held) => gone().await,
             Some(Fault::KilledAfter) => {
                 gone().await;
-                self.die().await;
-                return Err(lost());
+                return self.die().await;
             }
             Some(Fault::After | Fault::OwnPrecondition) => {
                 gone().await;
@@ -347,6 +355,26 @@ impl History for Parents {
     }
 }
 
+/// Commits that a test has made up: what each reaches, and its parent.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(pub(crate) Mutex<BTreeMap<CommitName, (BTreeSet<Condemned>, Option<CommitName>)>>);
+
+#[async_trait]
+impl History for Ledger {
+    async fn parent(&self, _: &VolumeId, commit: &CommitName) -> Result<Option<CommitName>> {
+        let found = self.0.lock().unwrap().get(commit).cloned();
+        found.map(|(_, parent)| parent).ok_or_else(|| Error::not_found("no such commit"))
+    }
+}
+
+#[async_trait]
+impl Commits for Ledger {
+    async fn reach(&self, _: &VolumeId, commit: &CommitName) -> Result<BTreeSet<Condemned>> {
+        let found = self.0.lock().unwrap().get(commit).cloned();
+        found.map(|(reach, _)| reach).ok_or_else(|| Error::not_found("no such commit"))
+    }
+}
+
 /// A bucket and what a test needs around it.
 #[derive(Debug)]
 pub(crate) struct Bench {
@@ -412,6 +440,29 @@ impl Bench {
             () = self.store.killed.notified() => None,
         }
     }
+}
+
+/// Runs `call` up to its request of number `at`, then `between`, then the rest of `call`. None if it makes no
+/// so many requests.
+pub(crate) async fn interleaved<T, U>(
+    bench: &Bench,
+    at: usize,
+    call: impl Future<Output = T>,
+    between: impl AsyncFnOnce() -> U,
+) -> Option<(T, U)> {
+    bench.store.arm(at, Fault::Held);
+    tokio::pin!(call);
+    let stopped = tokio::select! {
+        biased;
+        _ = &mut call => false,
+        () = bench.store.killed.notified() => true,
+    };
+    if !stopped {
+        return None;
+    }
+    let other = between().await;
+    bench.store.resumed.notify_one();
+    Some((call.await, other))
 }
 
 pub(crate) fn volume_name(name: &str) -> VolumeName {

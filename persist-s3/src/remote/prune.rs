@@ -1,0 +1,270 @@
+//! Prune: what no retained commit needs is condemned through the head, *then* whoever may need it is asked, and
+//! what nobody named is removed. No clock, no grace period; killed anywhere, the next prune goes on.
+
+mod deleted;
+
+use super::{
+    Remote,
+    actor::{Done, HeadActor},
+    commits::Commits,
+    pins::{Ended, PinnedBy},
+};
+use crate::{
+    head::{
+        change::Change,
+        lease::{GRACE, Watch},
+        names::{CommitName, Condemned},
+        prune::{Sentence, condemnable, sentence},
+        record::{Head, TOMBSTONES_MAX},
+    },
+    keys::{Key, Part, PinId},
+};
+use futures::{StreamExt as _, TryStreamExt as _};
+use persist_core::{Error, ErrorKind, Result, VolumeId};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU64,
+};
+
+/// Removals and looks that are under way at once: well below the connections of one client.
+const AT_ONCE: usize = 8;
+
+/// The prune of one volume, under its lease.
+#[derive(Debug)]
+pub(crate) struct Pruner<'a> {
+    remote: &'a Remote,
+    actor: &'a HeadActor,
+    commits: &'a dyn Commits,
+    /// How many commits up to the head's are retained.
+    retained: NonZeroU64,
+}
+
+/// What a prune would remove.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Objects with their sizes in bytes; sizes of what was condemned and is gone are zero.
+    pub(crate) objects: BTreeMap<Condemned, u64>,
+}
+
+/// What a prune did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Pruned {
+    /// What was removed, in bytes.
+    pub(crate) bytes: u64,
+    /// How many objects were removed.
+    pub(crate) objects: u64,
+    /// How many were spoken for meanwhile, and stay.
+    pub(crate) spared: u64,
+}
+
+/// What has been seen of readers' pins: a pin that stays unchanged for 1.25 ttl and 2 s on our own clock was
+/// left behind. Kept between prunes, by whoever prunes again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PinWatches(BTreeMap<(VolumeId, PinId), Watch>);
+
+impl Plan {
+    /// How many bytes would be removed.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.objects.values().sum()
+    }
+}
+
+impl<'a> Pruner<'a> {
+    /// A prune by the holder of the lease.
+    pub(crate) fn new(
+        remote: &'a Remote,
+        actor: &'a HeadActor,
+        commits: &'a dyn Commits,
+        retained: NonZeroU64,
+    ) -> Self {
+        Self { remote, actor, commits, retained }
+    }
+
+    /// What would be removed now, with what an earlier prune has left condemned. Changes nothing.
+    ///
+    /// # Errors
+    /// As the object store and the commits give them: what cannot be read may need anything.
+    pub(crate) async fn plan(&self, pins: &mut PinWatches) -> Result<Plan> {
+        let head = self.actor.head();
+        let stored = self.remote.stored(&head.volume).await?;
+        let names = stored.keys().cloned().collect();
+        let mut needed = self.needed(&head).await?;
+        needed.extend(self.spoken_for(&head.volume, pins).await?);
+        let mut doomed = condemnable(&head, &names, &needed);
+        doomed.extend(self.remote.tombstones(&head).await?.difference(&needed).cloned());
+        let size = |name: Condemned| (stored.get(&name).copied().unwrap_or(0), name);
+        Ok(Plan { objects: doomed.into_iter().map(size).map(|(size, name)| (name, size)).collect() })
+    }
+
+    /// Removes what nobody needs: first what an earlier prune has left condemned, then what is found now.
+    ///
+    /// # Errors
+    /// As the object store gives them; `Fenced` once the lease is lost. Nothing that somebody needs was
+    /// removed then, and the next prune goes on.
+    pub(crate) async fn run(&self, pins: &mut PinWatches) -> Result<Pruned> {
+        let mut pruned = Pruned::default();
+        self.finish(pins, &BTreeMap::new(), &mut pruned).await?;
+        let plan = self.plan(pins).await?;
+        if !plan.objects.is_empty() {
+            self.condemn(&plan).await?;
+            self.finish(pins, &plan.objects, &mut pruned).await?;
+        }
+        self.remove_orphans().await?;
+        Ok(pruned)
+    }
+
+    /// Writes the tombstones into the head.
+    async fn condemn(&self, plan: &Plan) -> Result<()> {
+        let names: BTreeSet<_> = plan.objects.keys().cloned().collect();
+        let change = if names.len() <= TOMBSTONES_MAX {
+            Change::Condemn(names.into_iter().collect())
+        } else {
+            Change::CondemnListed(self.remote.write_tombstones(&self.actor.head(), &names).await?)
+        };
+        self.change(change).await
+    }
+
+    /// Asks, with the tombstones in the head, who needs what they name; removes what nobody named, and drops
+    /// the tombstones once it is gone for certain.
+    async fn finish(
+        &self,
+        pins: &mut PinWatches,
+        sizes: &BTreeMap<Condemned, u64>,
+        pruned: &mut Pruned,
+    ) -> Result<()> {
+        let head = self.actor.head();
+        let tombstones = self.remote.tombstones(&head).await?;
+        if tombstones.is_empty() && head.more_tombstones.is_none() {
+            return Ok(());
+        }
+        let Sentence { remove, absolve } = sentence(&tombstones, &self.spoken_for(&head.volume, pins).await?);
+        pruned.spared += absolve.len() as u64;
+        let gone = futures::stream::iter(&remove).map(|name| self.remove_for_certain(&head.volume, name));
+        gone.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        pruned.objects += remove.len() as u64;
+        pruned.bytes += remove.iter().filter_map(|name| sizes.get(name)).sum::<u64>();
+        self.change(Change::Absolve).await?;
+        if let Some(list) = head.more_tombstones {
+            self.remote.remove(&self.remote.keys.of(&head.volume, Part::Tombstones(list))).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes an object; returns once the removal was acknowledged and a look says that it is not there.
+    async fn remove_for_certain(&self, volume: &VolumeId, name: &Condemned) -> Result<()> {
+        let path = self.remote.keys.of(volume, part(name));
+        self.remote.remove(&path).await?;
+        if self.remote.is_stored(&path).await? {
+            return Err(Error::new(ErrorKind::Unavailable, "an object is there although it was removed")
+                .context("object", path)
+                .advise("repeat the prune; a bucket with versions or retention keeps what is removed"));
+        }
+        Ok(())
+    }
+
+    /// Everything that the retained commits need.
+    async fn needed(&self, head: &Head) -> Result<BTreeSet<Condemned>> {
+        let mut needed = BTreeSet::new();
+        let mut at = head.commit.clone();
+        for _ in 0..self.retained.get() {
+            let Some(commit) = at else { break };
+            match self.commits.reach(&head.volume, &commit).await {
+                // An earlier prune retained fewer.
+                Err(e) if e.kind() == ErrorKind::NotFound && head.commit.as_ref() != Some(&commit) => break,
+                reached => needed.extend(reached?),
+            }
+            at = self.commits.parent(&head.volume, &commit).await?;
+        }
+        Ok(needed)
+    }
+
+    /// What salvages, snapshots, readers and forks need, listed now.
+    async fn spoken_for(&self, volume: &VolumeId, pins: &mut PinWatches) -> Result<BTreeSet<Condemned>> {
+        let mut named = BTreeSet::new();
+        let mut salvages = self.remote.salvages(volume);
+        while let Some((_, salvage)) = salvages.try_next().await? {
+            named.extend(salvage.needs);
+        }
+        let mut snapshots = self.remote.snapshots(volume, None);
+        let mut commits = BTreeSet::new();
+        while let Some(snapshot) = snapshots.try_next().await? {
+            commits.insert(snapshot.commit);
+        }
+        commits.extend(self.remote.pinned(volume, pins).await?);
+        for commit in commits {
+            named.extend(self.reach_if_there(volume, &commit).await?);
+        }
+        Ok(named)
+    }
+
+    /// What a pinned commit needs. Of one that is gone, nothing: who pinned it finds that out by itself.
+    async fn reach_if_there(&self, volume: &VolumeId, commit: &CommitName) -> Result<BTreeSet<Condemned>> {
+        match self.commits.reach(volume, commit).await {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(BTreeSet::new()),
+            reached => reached,
+        }
+    }
+
+    /// Removes records and lists that were written for an older epoch and that the head does not name: whoever
+    /// wrote them lost the race for that head.
+    async fn remove_orphans(&self) -> Result<()> {
+        let head = self.actor.head();
+        for kind in ["r", "t"] {
+            let mut listed = self.remote.list(&self.remote.keys.all_of(&head.volume, Some(kind)), None);
+            while let Some(meta) = listed.try_next().await? {
+                let name = match self.remote.keys.parse(&meta.location) {
+                    Some(Key::Volume(_, Part::Record(name) | Part::Tombstones(name))) => name,
+                    _ => continue,
+                };
+                let is_named = name == head.record || Some(name) == head.more_tombstones;
+                if name.epoch < head.epoch && !is_named {
+                    self.remote.remove(&meta.location).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn change(&self, change: Change) -> Result<()> {
+        match self.actor.change(change).await? {
+            Done::Made(_) => Ok(()),
+            Done::MadeThenFenced(by) => Err(Error::fenced(self.actor.head().epoch, by, None)),
+        }
+    }
+}
+
+impl Remote {
+    /// The commits that readers and forks of a volume have pinned. Readers' pins that were left behind are
+    /// ended.
+    async fn pinned(&self, volume: &VolumeId, pins: &mut PinWatches) -> Result<BTreeSet<CommitName>> {
+        let (mut commits, mut there) = (BTreeSet::new(), BTreeSet::new());
+        let mut listed = self.list(&self.keys.all_of(volume, Some("pin")), None);
+        while let Some(meta) = listed.try_next().await? {
+            let Some(Key::Volume(_, Part::Pin(id))) = self.keys.parse(&meta.location) else { continue };
+            let Some((pin, etag)) = self.read_pin(volume, id).await? else { continue };
+            let key = (volume.clone(), id);
+            let seen = Watch::seen(pins.0.remove(&key), etag.clone(), self.boot.now());
+            if let PinnedBy::Reader { ttl, .. } = pin.by
+                && seen.age(self.boot.now()) >= ttl.mul_f64(1.25) + GRACE
+                && self.end_pin(volume, id, &pin, &etag).await? == Ended::Yes
+            {
+                continue;
+            }
+            pins.0.insert(key.clone(), seen);
+            there.insert(key);
+            commits.insert(pin.commit);
+        }
+        pins.0.retain(|key, _| key.0 != *volume || there.contains(key));
+        Ok(commits)
+    }
+}
+
+fn part(name: &Condemned) -> Part {
+    match name {
+        Condemned::Commit(name) => Part::Commit(name.clone()),
+        Condemned::Pack(name) => Part::Pack(name.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
