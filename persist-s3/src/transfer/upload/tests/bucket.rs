@@ -17,8 +17,6 @@ pub(super) struct Bucket {
     inner: InMemory,
     answer: Answer,
     puts: AtomicUsize,
-    now: AtomicUsize,
-    most: AtomicUsize,
     begun: Notify,
 }
 
@@ -46,10 +44,6 @@ impl Bucket {
         self.puts.load(SeqCst)
     }
 
-    pub(super) fn most_at_once(&self) -> usize {
-        self.most.load(SeqCst)
-    }
-
     /// Waits until a request has begun.
     pub(super) async fn begun(&self) {
         self.begun.notified().await;
@@ -68,7 +62,6 @@ impl Drop for Dropped<'_> {
 impl ObjectStore for Bucket {
     async fn put_opts(&self, at: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.puts.fetch_add(1, SeqCst);
-        self.most.fetch_max(self.now.fetch_add(1, SeqCst) + 1, SeqCst);
         self.begun.notify_one();
         match &self.answer {
             Answer::Yes => {}
@@ -83,11 +76,7 @@ impl ObjectStore for Bucket {
                 std::future::pending::<()>().await;
             }
         }
-        // Long enough for others to begin.
-        tokio::task::yield_now().await;
-        let put = self.inner.put_opts(at, payload, options).await;
-        self.now.fetch_sub(1, SeqCst);
-        put
+        self.inner.put_opts(at, payload, options).await
     }
 
     async fn put_multipart_opts(
