@@ -63,4 +63,7 @@ pub mod decisions {
 
     #[doc = include_str!("../docs/decisions/0008-bind-does-not-make-a-store.md")]
     pub mod bind_does_not_make_a_store {}
+
+    #[doc = include_str!("../docs/decisions/0010-packs-and-commits-in-a-bucket.md")]
+    pub mod packs_and_commits_in_a_bucket {}
 }

@@ -133,13 +133,6 @@ impl Draft {
     }
 }
 
-impl Frame {
-    /// How many bytes it takes in a pack.
-    pub fn sealed_bytes(&self, sealing: &Sealing) -> usize {
-        self.plain.len() + sealing.overhead()
-    }
-}
-
 impl Compressor {
     /// Compresses as told.
     ///

@@ -9,8 +9,8 @@ pub use build::{Pack, PackBuilder, PackSlot};
 pub use directory::{Directory, DirectoryFrame};
 pub use trailer::{ObjectKind, TRAILER_BYTES, Trailer};
 
-/// A pack is closed before it grows beyond this: one PUT that a slow link still finishes within its
-/// timeout, and 32 of them for a GiB.
+/// A pack takes no more frames once it has this much: one PUT that a slow link still finishes within its
+/// timeout, and never more than 32 of them for a GiB.
 pub const PACK_TARGET_BYTES: usize = 32 << 20;
 
 /// The most chunks in a pack, so that its directory stays below [`DIRECTORY_MAX_BYTES`].

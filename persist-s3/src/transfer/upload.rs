@@ -33,8 +33,8 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 /// sections of 2 and a chunk of 4), one section at the grouping, and 18 MiB of frames, raw and compressed.
 const WORK_BYTES: u64 = 102 << 20;
 
-/// A pack in memory, with the frame that closed it.
-const PACK_BYTES: u64 = 33 << 20;
+/// A pack in memory: its target, the frame that reached it, and its directory.
+const PACK_BYTES: u64 = 37 << 20;
 
 /// More packs in flight than these only queue behind each other on one connection pool.
 const IN_FLIGHT_MAX: u64 = 4;
@@ -128,12 +128,13 @@ impl UploadOptions {
 }
 
 impl Default for UploadOptions {
-    /// 256 MiB of memory, and commits of up to one pack's size as one object.
+    /// 256 MiB of memory. Within the commit object lie the last pack of data, at most 32 MiB, and 8 MiB of
+    /// pages, which is some 100,000 files.
     fn default() -> Self {
         Self {
             memory: 256 << 20,
             compression: Compression::default(),
-            within: 32 << 20,
+            within: 40 << 20,
             known: None,
             meter: Meter::default(),
         }
@@ -141,7 +142,8 @@ impl Default for UploadOptions {
 }
 
 impl<T: Send + 'static> Upload<T> {
-    /// Uploads `jobs` in their order; `table` is the last commit's. Must be called within a tokio runtime.
+    /// Uploads `jobs` in their order; `table` is the last commit's. Must be called within a tokio runtime with
+    /// more blocking threads than it has uploads times three: readers wait on theirs for what compresses.
     ///
     /// # Errors
     /// `Invalid` for options that cannot be, or without a runtime.

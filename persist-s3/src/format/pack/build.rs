@@ -60,11 +60,9 @@ impl PackBuilder {
         Self { slot, sealing, body: Vec::new(), body_bytes: 0, chunks: 0, frames: Vec::new() }
     }
 
-    /// Whether `frame` still belongs in this pack; the first always does.
+    /// Whether `frame` still belongs in this pack.
     pub fn takes(&self, frame: &Frame) -> bool {
-        let bytes = self.body_bytes + frame.sealed_bytes(&self.sealing);
-        let fits = bytes <= PACK_TARGET_BYTES && self.chunks + frame.chunks.len() <= PACK_MAX_CHUNKS;
-        self.is_empty() || fits
+        self.body_bytes < PACK_TARGET_BYTES && self.chunks + frame.chunks.len() <= PACK_MAX_CHUNKS
     }
 
     /// Whether no frame is in it.

@@ -1,10 +1,11 @@
 use super::*;
 use crate::{
     format::{
-        crypt::{Binding, CallerKey, Part},
+        crypt::{Binding, CallerKey, KeyNumber, Part},
         fmt::{self, Keyring, NewFormat},
-        frame::{Compression, Compressor, Draft, Frame, FrameKind, Opener, chunk_of},
-        location::{ChunkRef, PackIndex},
+        frame::{Compression, Compressor, Draft, Frame, FrameChunk, FrameKind, Opener, chunk_of},
+        location::{ChunkId, ChunkRef, PackIndex},
+        wire,
     },
     head::record::PackName,
 };
@@ -117,13 +118,13 @@ fn nothing_in_a_sealed_pack_shows_its_content_or_its_chunks() {
 }
 
 #[test]
-fn a_pack_is_closed_before_it_outgrows_its_target() {
+fn a_pack_is_closed_once_it_has_its_target() {
     let [clear, _] = keyrings();
     let mut builder = PackBuilder::new(slot(), clear.writing());
     let large = vec![1; 4 << 20];
     let stored = || {
         let mut draft = Draft::new(FrameKind::Data);
-        draft.push(crate::format::location::ChunkId([0; 32]), &large).unwrap();
+        draft.push(ChunkId([0; 32]), &large).unwrap();
         draft.compress(&mut Compressor::new(Compression::Stored).unwrap()).unwrap()
     };
     let mut frames = 0;
@@ -131,7 +132,7 @@ fn a_pack_is_closed_before_it_outgrows_its_target() {
         builder.append(stored()).unwrap();
         frames += 1;
     }
-    assert_eq!(frames, 7);
+    assert_eq!((frames, builder.body_bytes()), (8, (32 << 20) + 8 * 5));
     assert!(builder.append(stored()).is_err());
 }
 
@@ -146,7 +147,55 @@ fn a_trailer_of_another_kind_or_version_is_refused() {
     assert_eq!(Trailer::decode(&newer, ObjectKind::Pack).unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
+/// A pack without frames whose raw directory is `raw`, named by what it holds.
+fn forged(raw: &[u8]) -> (Bytes, PackName) {
+    let index = Compressor::new(Compression::Stored).unwrap().pack(raw).unwrap();
+    let index_bytes = u32::try_from(index.len()).unwrap();
+    let (kind, key) = (ObjectKind::Pack, KeyNumber::CLEAR);
+    let trailer = Trailer { kind, key, body_bytes: 0, index_bytes, nonce: [0; 16] }.encode();
+    let hash = wire::tail_digest(&index, &trailer);
+    ([&index[..], &trailer].concat().into(), PackName { epoch: Epoch::new(7), seq: 3, hash })
+}
+
+#[test]
+fn a_directory_that_contradicts_its_pack_is_corrupt() {
+    let [clear, _] = keyrings();
+    let chunk = |bytes| FrameChunk { id: ChunkId([0; 32]), bytes };
+    let frame = |sealed_bytes, chunks| DirectoryFrame { sealed_bytes, kind: FrameKind::Data, chunks };
+    let directory = |frames| Directory { index: PackIndex(5), frames };
+    let opened = |directory: &Directory| {
+        let (bytes, name) = forged(&directory.encode().unwrap());
+        open(&clear, &name, &bytes)
+    };
+    assert!(opened(&directory(vec![frame(0, vec![chunk(4 << 20)])])).is_ok());
+    for bad in [frame(1, vec![]), frame(0, vec![chunk((4 << 20) + 1)]), frame(0, vec![chunk(0); 65_537])] {
+        assert_eq!(opened(&directory(vec![bad])).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+    let twice = vec![frame(u32::MAX, vec![]), frame(u32::MAX, vec![])];
+    assert_eq!(opened(&directory(twice)).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
 proptest! {
+    #[test]
+    fn whatever_a_directory_says_it_is_read_or_refused(
+        at in any::<prop::sample::Index>(),
+        to in any::<u8>(),
+        cut in any::<prop::sample::Index>(),
+        other in prop::collection::vec(any::<u8>(), 0..100),
+    ) {
+        let [clear, _] = keyrings();
+        let (pack, bytes, _) = pack(&clear, 1);
+        let mut raw = open(&clear, &pack.name, &bytes).unwrap().encode().unwrap();
+        let at = at.index(raw.len());
+        raw[at] = to;
+        for raw in [&raw[..], &raw[..cut.index(raw.len())], &other] {
+            let (bytes, name) = forged(raw);
+            if let Err(e) = open(&clear, &name, &bytes) {
+                prop_assert!(matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported), "{e}");
+            }
+        }
+    }
+
     #[test]
     fn a_changed_byte_of_the_tail_is_refused_and_of_a_frame_is_seen_on_reading(
         at in any::<prop::sample::Index>(),

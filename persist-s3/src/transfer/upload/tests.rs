@@ -140,9 +140,9 @@ async fn large_data_is_a_request_for_each_32_mib() {
     let mut upload = upload(destination(&store, &keyring), jobs, stored());
     let uploaded = all(&mut upload).await.unwrap();
     let done = upload.finish().await.unwrap();
-    // 31 frames of a MiB and five bytes fit a pack.
     assert_eq!((uploaded.len(), store.puts(), done.within.len()), (110, 3, 1));
     assert!(done.table.packs().all(|(_, entry)| entry.bytes as usize <= PACK_TARGET_BYTES + 65_536));
+    assert_eq!(done.within[0].bytes >> 20, 14);
 }
 
 /// Paused time goes on only when nothing else can: no thread works, and no request is answered.
@@ -150,8 +150,8 @@ async fn large_data_is_a_request_for_each_32_mib() {
 async fn no_more_packs_are_under_way_than_the_memory_allows() {
     let (bucket, _dropped) = Bucket::hanging();
     let (store, keyring) = (Arc::new(bucket), keyring(None));
-    // Three packs of 31 files, and the file that closes the third.
-    let jobs = (0..94).map(|i| sized(job(i, data(i as u64, 1 << 20)), 1 << 20)).collect();
+    // Three packs of 32 files, and the file that closes the third.
+    let jobs = (0..97).map(|i| sized(job(i, data(i as u64, 1 << 20)), 1 << 20)).collect();
     let mut upload = upload(destination(&store, &keyring), jobs, stored());
     tokio::select! {
         _ = all(&mut upload) => panic!("a third pack was sent"),
