@@ -27,6 +27,8 @@ mod prune;
 pub mod records;
 mod recovery;
 mod snapshots;
+#[cfg(test)]
+mod stopped;
 mod store;
 mod stored;
 

@@ -2,6 +2,10 @@
 //!
 //! Each call is dropped after none, one, two, ... polls until it needs no more of them.
 
+mod beside;
+
+pub(super) use beside::*;
+
 use super::{bench::*, tree::*};
 use crate::{
     Capabilities, CreateOptions, ErrorKind, Source,
@@ -241,10 +245,15 @@ async fn at_every_await<T>(mut case: impl AsyncFnMut(usize, String) -> Option<T>
     panic!("not done after {POLLS_MAX} polls");
 }
 
-/// Polls `call` so often, and drops it; its result if it was done by then.
+/// Polls `call` so often, and drops it; what it gave if it was done by then.
 async fn dropped<T>(polls: usize, call: impl Future<Output = crate::Result<T>>) -> Option<T> {
+    polled(polls, call).await.map(Result::unwrap)
+}
+
+/// As [`dropped`], of a call that may be refused.
+async fn polled<T>(polls: usize, call: impl Future<Output = T>) -> Option<T> {
     let (mut call, mut left) = (pin!(call), polls);
-    let result = poll_fn(|context| {
+    poll_fn(|context| {
         if left == 0 {
             return Poll::Ready(None);
         }
@@ -255,8 +264,7 @@ async fn dropped<T>(polls: usize, call: impl Future<Output = crate::Result<T>>) 
             Poll::Pending => Poll::Pending,
         }
     })
-    .await;
-    result.map(Result::unwrap)
+    .await
 }
 
 /// Fails if, after a prune, anything of the dropped calls is left. Joins first what they still do: a prune

@@ -186,6 +186,11 @@ macro_rules! __every_promise {
             1808 cancellation a_dropped_snapshot_is_there_whole_or_not_at_all;
             1809 cancellation a_dropped_restore_leaves_the_old_tree_or_the_new_one;
             1810 cancellation a_dropped_prune_is_finished_by_the_next;
+            1811 cancellation a_dropped_clone_or_import_leaves_a_whole_volume_or_none;
+            1812 cancellation a_dropped_bind_is_finished_by_a_repeat;
+            1813 cancellation a_dropped_refresh_shows_the_old_snapshot_or_the_new_one;
+            1814 cancellation a_dropped_look_changes_nothing;
+            1815 cancellation a_dropped_close_is_finished_by_the_next;
 
             1901 deadlines a_create_past_its_deadline_creates_nothing;
             1902 deadlines every_call_with_a_deadline_ends_at_it;

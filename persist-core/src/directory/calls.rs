@@ -17,6 +17,9 @@ use tokio_util::{
 pub(crate) struct Calls {
     tracker: TaskTracker,
     closing: CancellationToken,
+    /// At which of its safe points each step of a call stops itself.
+    #[cfg(test)]
+    pub(crate) stop_at: std::sync::Mutex<Option<u64>>,
 }
 
 impl Calls {
@@ -39,7 +42,14 @@ impl Calls {
     pub(crate) fn begin(&self, call: &CallOptions) -> Result<Call> {
         self.check_open()?;
         let (tracker, under_way) = (self.tracker.clone(), self.tracker.token());
-        Ok(Call { tracker, _under_way: under_way, options: call.clone(), begun: Instant::now() })
+        Ok(Call {
+            tracker,
+            _under_way: under_way,
+            options: call.clone(),
+            begun: Instant::now(),
+            #[cfg(test)]
+            stop_at: *self.stop_at.lock().unwrap(),
+        })
     }
 
     /// Runs a task that outlives the call that began it; it ends by itself, or when `closing` says so.
@@ -124,6 +134,8 @@ pub(crate) struct Call {
     _under_way: TaskTrackerToken,
     options: CallOptions,
     begun: Instant,
+    #[cfg(test)]
+    stop_at: Option<u64>,
 }
 
 impl Call {
@@ -138,11 +150,21 @@ impl Call {
         if left.deadline.is_some_and(|left| left.is_zero()) {
             return Err(out_of_time());
         }
-        let stop = StopOnDrop(Meter::default());
+        let stop = StopOnDrop(self.meter());
         let meter = stop.0.clone();
         let mut task = self.tracker.spawn_blocking(move || work(&meter));
         let result = watch(&mut task, &left, &stop.0).await;
         result.unwrap_or_else(|e| Err(Error::internal("a thread of the store panicked").with_source(e)))
+    }
+
+    #[cfg(not(test))]
+    fn meter(&self) -> Meter {
+        Meter::default()
+    }
+
+    #[cfg(test)]
+    fn meter(&self) -> Meter {
+        self.stop_at.map_or_else(Meter::default, Meter::stopping_at)
     }
 
     /// Runs a task that outlives the caller's future; joined by `close`.

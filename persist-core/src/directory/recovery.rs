@@ -21,6 +21,7 @@ use crate::{
     name::VolumeName,
     progress::Meter,
     volume::{TRASH_WINDOW, VolumeState},
+    wait::until_found,
 };
 use std::{fs, io, ops::ControlFlow, path::Path};
 
@@ -89,19 +90,27 @@ impl Engine {
         Ok(Some(Recovered { item: PruneItem::new(reason, Some(id.clone()), what, bytes), rest }))
     }
 
-    /// Finishes the creation of the volume `name` whose owner died after it had moved `from` away; false if
-    /// there is none.
+    /// Finishes the creation of the volume `name` whose owner died after it had moved `from` away, or waits for
+    /// an owner that lives; false if there is none.
     ///
     /// # Errors
-    /// As the filesystem reports them; a repeat goes on.
+    /// As the filesystem reports them; a repeat goes on. `Unavailable` once stopped.
     pub(crate) fn finish_move_of(&self, from: &Path, name: &VolumeName, meter: &Meter) -> Result<bool> {
         for id in volumes::names(&self.layout.intents())?.iter().filter_map(|text| VolumeId::parse(text)) {
-            let declared = intents::declared_at(&self.layout.intent(&id))?;
-            let Some(Work::Move { from: moved, volume, .. }) = declared else { continue };
-            if moved == from && volume.volume.name == *name {
-                let recovered = self.recover(&id, PruneMode::Apply, meter)?;
-                return Ok(recovered.is_some_and(|recovered| recovered.rest == Rest::Volume));
+            let intent = self.layout.intent(&id);
+            let Some(Work::Move { from: moved, volume, .. }) = intents::declared_at(&intent)? else {
+                continue;
+            };
+            if moved != from || volume.volume.name != *name {
+                continue;
             }
+            let ended = || match self.recover(&id, PruneMode::Apply, meter)? {
+                Some(_) => Ok(Some(true)),
+                None if intents::is_live(&intent)? => Ok(None),
+                // Ended by its owner, or of a volume that cannot be read.
+                None => Ok(Some(!is_there(&intent)?)),
+            };
+            return until_found(meter, ended);
         }
         Ok(false)
     }

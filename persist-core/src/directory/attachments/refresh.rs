@@ -12,10 +12,12 @@ use crate::{
     error::{Error, ErrorKind, Result},
     progress::{Meter, Phase},
     snapshot::{Outcome, SnapshotName, SnapshotRecord},
+    wait::{Pauses, until},
 };
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 impl Engine {
@@ -31,12 +33,24 @@ impl Engine {
         call.run(move |meter| engine.refresh_session(&session, options.snapshot.as_ref(), meter)).await
     }
 
+    /// Another refresh of ours may be at it, perhaps one that was dropped: then this one looks again.
     fn refresh_session(
         &self,
         session: &Session,
         wanted: Option<&SnapshotName>,
         meter: &Meter,
     ) -> Result<RefreshReport> {
+        let pauses = Pauses::SHORT.within(SETTLING);
+        until(pauses, meter, || self.try_refresh(session, wanted, meter))?.ok_or_else(changed)
+    }
+
+    /// `None` if the attachment or the snapshot was changed meanwhile.
+    fn try_refresh(
+        &self,
+        session: &Session,
+        wanted: Option<&SnapshotName>,
+        meter: &Meter,
+    ) -> Result<Option<RefreshReport>> {
         let (stored, path) = {
             let state = session.state();
             (state.stored.clone(), state.path.clone())
@@ -47,7 +61,7 @@ impl Engine {
         self.check_lease(session)?;
         let Some(now) = &stored.record.snapshot else {
             return match wanted {
-                None => Ok(RefreshReport::new(path, Outcome::Already, self.now())),
+                None => Ok(Some(RefreshReport::new(path, Outcome::Already, self.now()))),
                 Some(_) => Err(Error::invalid(
                     "snapshot",
                     "a live reader follows the writer and is pinned to nothing",
@@ -58,10 +72,10 @@ impl Engine {
         let located = self.locate_id(&stored.record.volume)?;
         let next = self.snapshot_after(&located, now, wanted)?.snapshot;
         if next.name == *now {
-            return Ok(RefreshReport::new(path, Outcome::Already, next.taken));
+            return Ok(Some(RefreshReport::new(path, Outcome::Already, next.taken)));
         }
         let path = self.show_next(session, &stored, &next, meter)?;
-        Ok(RefreshReport::new(path, Outcome::Done, next.taken))
+        Ok(path.map(|path| RefreshReport::new(path, Outcome::Done, next.taken)))
     }
 
     /// The snapshot to move to: the one that is named, else the newest, if it is newer.
@@ -85,7 +99,7 @@ impl Engine {
         stored: &StoredAttachment,
         next: &SnapshotRecord,
         meter: &Meter,
-    ) -> Result<PathBuf> {
+    ) -> Result<Option<PathBuf>> {
         let layout = &session.layout;
         let name = next.name.clone();
         let source = self.read_snapshot(layout, &stored.record.volume, &name, meter)?;
@@ -100,7 +114,10 @@ impl Engine {
             _ => None,
         };
         let path = self.show(session, stored, (fresh, &shown), copy.as_deref(), meter);
-        path.inspect_err(|_| copy.iter().for_each(|copy| self.drop_copy(copy, meter)))
+        if !matches!(path, Ok(Some(_))) {
+            copy.iter().for_each(|copy| self.drop_copy(copy, meter));
+        }
+        path
     }
 
     /// Switches the reader to `shown`, of which `copy` is the private copy, if it needs one.
@@ -111,18 +128,18 @@ impl Engine {
         (mut fresh, shown): (StoredAttachment, &Shown),
         copy: Option<&Path>,
         meter: &Meter,
-    ) -> Result<PathBuf> {
+    ) -> Result<Option<PathBuf>> {
         let layout = &session.layout;
         let _held = self.exclude(layout, meter)?;
         if read(layout, &session.id)?.as_ref() != Some(stored) {
             self.check_lease(session)?;
-            return Err(changed());
+            return Ok(None);
         }
         // Under the exclusion the record of the snapshot and ours cannot pass each other.
         let name = shown.snapshot.as_ref().ok_or_else(changed)?;
         let still = self.pinned(&self.locate_id(&stored.record.volume)?, name)?;
         if still.generation != shown.generation {
-            return Err(changed());
+            return Ok(None);
         }
         meter.enter(Phase::Publish);
         if let Some(copy) = copy {
@@ -136,7 +153,7 @@ impl Engine {
         state.path.clone_from(&path);
         drop(state);
         self.clear_oldest(session, stored, old.as_ref(), meter);
-        Ok(path)
+        Ok(Some(path))
     }
 
     /// The tree before the last one goes. What fails here is found again at detach.
@@ -152,6 +169,9 @@ impl Engine {
         }
     }
 }
+
+/// For what changes an attachment to end: it copies no tree meanwhile.
+const SETTLING: Duration = Duration::from_secs(1);
 
 fn changed() -> Error {
     Error::new(ErrorKind::Unavailable, "the attachment, or the snapshot, was changed meanwhile")
