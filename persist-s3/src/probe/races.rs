@@ -7,6 +7,7 @@ use super::{
 use bytes::Bytes;
 use futures::future::join_all;
 use object_store::path::Path;
+use persist_core::ErrorKind;
 
 /// How many writers race: each has a connection of its own, since HTTP/1.1 has one request on each.
 pub(super) const WRITERS: usize = 16;
@@ -32,6 +33,8 @@ fn bodies(ground: &Ground<'_>) -> Vec<Bytes> {
     std::iter::repeat_with(|| ground.body()).take(WRITERS).collect()
 }
 
+/// Two winners are proof against a store. A failed answer is none, neither for nor against: Ceph RGW 16 says
+/// 500 to some of the losers. Then what is there decides, since each writer has bytes of its own.
 async fn judge(
     ground: &Ground<'_>,
     key: &Path,
@@ -39,26 +42,28 @@ async fn judge(
     ends: Vec<Result<Written, Trouble>>,
     what: &str,
 ) -> Result<(), Trouble> {
-    let (mut winners, mut troubles) = (Vec::new(), Vec::new());
+    let (mut winners, mut unclear, mut trouble) = (Vec::new(), Vec::new(), None);
     for (body, end) in bodies.iter().zip(ends) {
         match end {
             Ok(Written::Won(_)) => winners.push(body),
             Ok(Written::Refused) => {}
-            Err(trouble) => troubles.push(trouble),
+            Err(Trouble::Failed(error)) if error.kind() == ErrorKind::Unavailable => {
+                unclear.push(body);
+                trouble = Some(Trouble::Failed(error));
+            }
+            Err(other) => return Err(other),
         }
     }
-    let told = winners.len();
-    match (winners.as_slice(), troubles.pop()) {
-        ([_, _, ..], _) => Err(Trouble::Unfit(format!(
-            "{WRITERS} writers raced to {what} one object, and {told} were told that they had"
-        ))),
-        (_, Some(trouble)) => Err(trouble),
-        ([], None) => Err(Trouble::Doubtful(format!(
-            "{WRITERS} writers raced to {what} one object, and all were refused"
-        ))),
-        ([winner], None) if ground.read(key).await?.as_ref() == Some(*winner) => Ok(()),
-        ([_], None) => Err(Trouble::Unfit(format!(
-            "{WRITERS} writers raced to {what} one object, and it is not what the winner wrote"
-        ))),
+    let seen = |outcome: &str| format!("{WRITERS} writers raced to {what} one object, and {outcome}");
+    if let [_, _, ..] = winners.as_slice() {
+        return Err(Trouble::Unfit(seen(&format!("{} were told that they had", winners.len()))));
+    }
+    let there = ground.read(key).await?;
+    match (winners.pop(), trouble) {
+        (Some(winner), _) if there.as_ref() == Some(winner) => Ok(()),
+        (Some(_), _) => Err(Trouble::Unfit(seen("it is not what the winner wrote"))),
+        (None, Some(_)) if there.as_ref().is_some_and(|body| unclear.contains(&body)) => Ok(()),
+        (None, Some(trouble)) => Err(trouble),
+        (None, None) => Err(Trouble::Doubtful(seen("all were refused"))),
     }
 }

@@ -1,0 +1,74 @@
+//! An S3 service that is up.
+
+use super::program::Running;
+use object_store::{
+    ClientOptions,
+    aws::AmazonS3Builder,
+    client::{HttpConnector, HttpRequestBody, ReqwestConnector},
+    path::Path,
+    signer::Signer,
+};
+use persist_s3::{Clients, Credentials, S3Config, S3Options, client::IfMatch, config::Transport};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The bucket of a service.
+pub const BUCKET: &str = "persist";
+
+/// A service, and what is known of it.
+pub struct Service {
+    pub endpoint: String,
+    pub access_key: String,
+    pub secret_key: String,
+    /// What the probe must find.
+    pub if_match: IfMatch,
+    /// Its processes, in the order of their ends, and then their files.
+    #[expect(dead_code, reason = "held until the service is dropped")]
+    pub alive: (Vec<Running>, Option<TempDir>),
+}
+
+/// Gives `service` its bucket.
+pub fn ready(service: Service) -> Service {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(service.make_bucket());
+    service
+}
+
+impl Service {
+    /// A store of this service; `prefix` keeps tests apart.
+    pub fn config(&self, prefix: &str) -> S3Config {
+        let mut config = S3Config::new(BUCKET);
+        config.prefix = prefix.into();
+        config.endpoint = Some(self.endpoint.clone());
+        config.transport = Transport::PlainAllowed;
+        config
+    }
+
+    /// Who may use it.
+    pub fn options(&self) -> S3Options {
+        S3Options::default().with_credentials(Credentials::keys(&self.access_key, &self.secret_key))
+    }
+
+    /// Clients of the store at `prefix`.
+    pub fn clients(&self, prefix: &str) -> Clients {
+        Clients::connect(&self.config(prefix), &self.options()).unwrap()
+    }
+
+    /// Makes the bucket, which persist never does, by a signed request of our own.
+    pub async fn make_bucket(&self) {
+        let signer = AmazonS3Builder::new()
+            .with_endpoint(&self.endpoint)
+            .with_bucket_name(BUCKET)
+            .with_access_key_id(&self.access_key)
+            .with_secret_access_key(&self.secret_key)
+            .build()
+            .unwrap();
+        let url =
+            signer.signed_url(http::Method::PUT, &Path::default(), Duration::from_secs(60)).await.unwrap();
+        let http = ReqwestConnector::default().connect(&ClientOptions::new().with_allow_http(true)).unwrap();
+        let put = http::Request::put(url.as_str()).header(http::header::CONTENT_LENGTH, 0);
+        let put = put.body(HttpRequestBody::empty()).unwrap();
+        let made = http.execute(put).await.unwrap();
+        assert!(made.status().is_success(), "{}", made.status());
+    }
+}
