@@ -8,6 +8,10 @@ use crate::{
     snapshot::SnapshotName,
 };
 use serde::{Deserialize, Serialize};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering::Relaxed},
+};
 use tokio::sync::watch;
 
 /// Whether an attachment may still write.
@@ -34,16 +38,24 @@ pub enum LeaseState {
 
 /// Watches the lease of one attachment.
 #[derive(Debug, Clone)]
-pub struct LeaseWatch(watch::Receiver<LeaseState>);
+pub struct LeaseWatch(watch::Receiver<LeaseState>, Arc<AtomicI64>);
 
 /// The store's end of a [`LeaseWatch`].
 #[derive(Debug, Clone)]
-pub struct LeaseSignal(watch::Sender<LeaseState>);
+pub struct LeaseSignal(watch::Sender<LeaseState>, Arc<AtomicI64>);
+
+/// Stands for the time of a sync that has not been: no clock shows it.
+const NEVER: i64 = i64::MIN;
 
 impl LeaseSignal {
     /// Begins a lease that is held.
     pub fn held() -> Self {
-        Self(watch::Sender::new(LeaseState::Held))
+        Self(watch::Sender::new(LeaseState::Held), Arc::new(AtomicI64::new(NEVER)))
+    }
+
+    /// Says that a sync succeeded whose cut was made at `cut`; an older one than before changes nothing.
+    pub fn synced(&self, cut: Timestamp) {
+        self.1.fetch_max(cut.as_millisecond(), Relaxed);
     }
 
     /// Says a new state; final states stay.
@@ -59,7 +71,7 @@ impl LeaseSignal {
 
     /// A watch on this lease.
     pub fn watch(&self) -> LeaseWatch {
-        LeaseWatch(self.0.subscribe())
+        LeaseWatch(self.0.subscribe(), Arc::clone(&self.1))
     }
 }
 
@@ -67,6 +79,13 @@ impl LeaseWatch {
     /// The state now.
     pub fn state(&self) -> LeaseState {
         self.0.borrow().clone()
+    }
+
+    /// When the last sync was cut that succeeded since this process serves the attachment, by this node's
+    /// clock; the store's own syncs count as well.
+    pub fn last_sync(&self) -> Option<Timestamp> {
+        let millis = self.1.load(Relaxed);
+        (millis != NEVER).then(|| Timestamp::from_millisecond(millis))
     }
 
     /// Waits for the next change and returns the new state; at once if it is final.
@@ -149,6 +168,17 @@ pub enum Takeover {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_sync_is_the_newest_that_succeeded() {
+        let signal = LeaseSignal::held();
+        let watch = signal.watch();
+        assert_eq!(watch.last_sync(), None);
+        for millis in [5, 3] {
+            signal.synced(Timestamp::from_millisecond(millis));
+        }
+        assert_eq!(watch.last_sync(), Some(Timestamp::from_millisecond(5)));
+    }
 
     #[tokio::test]
     async fn fenced_resolves_on_fenced_only_and_fenced_is_final() {

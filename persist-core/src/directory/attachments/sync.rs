@@ -71,6 +71,7 @@ impl Engine {
         session.state().synced = Instant::now();
         let held = held.inspect_err(|error| self.doubt(session, error))?;
         session.signal.set(LeaseState::Held);
+        session.signal.synced(held.value);
         let mut report = SyncReport::new(held.value, held.consistency(FLUSH));
         report.hooks.extend(held.run);
         Ok(report)

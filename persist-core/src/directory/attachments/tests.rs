@@ -377,6 +377,8 @@ async fn what_a_flush_is_not_worth_is_refused_before_it() {
     assert_eq!(world.place.flushes.load(SeqCst), 0);
     let synced = store.sync(&one.id, SyncOptions::default()).await.unwrap();
     assert_eq!((synced.consistency, world.place.flushes.load(SeqCst)), (Consistency::PerFile, 1));
+    let shown = one.watch().last_sync().unwrap();
+    assert_eq!(shown.as_millisecond(), synced.cut.as_millisecond());
 }
 
 #[tokio::test]
