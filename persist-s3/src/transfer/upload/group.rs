@@ -15,6 +15,10 @@ use std::{
 /// many, 20 MiB in all; an equal chunk that comes later than that is stored again.
 const RECENT: usize = 128 << 10;
 
+/// Entries that wait for one frame: beyond these the frame is closed as it is, because entries without new
+/// data would wait for ever. Some MiB of memory.
+const WAITING_MAX: usize = 4096;
+
 /// Says where chunks are that the volume already has.
 pub(crate) trait KnownChunks: fmt::Debug + Send + Sync {
     /// Where the chunk is; `None` if that is not known, which costs its upload and nothing else.
@@ -125,7 +129,17 @@ impl<T> Grouping<T> {
         }
     }
 
-    /// What is left at the end.
+    /// Whether too many entries wait for their places.
+    pub(super) fn is_long(&self) -> bool {
+        self.waiting.order.len() > WAITING_MAX
+    }
+
+    /// Whether there are chunks that no frame was made of yet.
+    pub(super) fn has_draft(&self) -> bool {
+        !self.draft.is_empty()
+    }
+
+    /// What no frame was made of yet.
     pub(super) fn last_draft(&mut self) -> Option<Draft> {
         (!self.draft.is_empty()).then(|| self.take_draft())
     }

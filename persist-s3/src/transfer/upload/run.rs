@@ -107,14 +107,16 @@ impl<T: Send + 'static> Run<T> {
                 return Ok(Some(Uploaded { value, chunks }));
             }
             self.meter.check()?;
-            if self.jobs.is_some() && self.reading.len() < JOBS {
-                self.begin().await?;
-            } else if self.compressing.len() >= FRAMES || self.held.is_some() {
+            if self.compressing.len() >= self.frames_ahead() || self.held.is_some() {
                 self.pack().await?;
+            } else if self.grouping.is_long() && self.grouping.has_draft() {
+                self.close_frame();
+            } else if self.jobs.is_some() && self.reading.len() < JOBS {
+                self.begin().await?;
             } else if !self.reading.is_empty() {
                 self.group().await?;
-            } else if let Some(draft) = self.grouping.last_draft() {
-                self.compress(draft);
+            } else if self.grouping.has_draft() {
+                self.close_frame();
             } else if !self.compressing.is_empty() {
                 self.pack().await?;
             } else {
@@ -210,6 +212,17 @@ impl<T: Send + 'static> Run<T> {
             }
         }
         Ok(())
+    }
+
+    /// How many frames may be compressed before one of them must be packed.
+    fn frames_ahead(&self) -> usize {
+        if self.grouping.is_long() { 1 } else { FRAMES }
+    }
+
+    fn close_frame(&mut self) {
+        if let Some(draft) = self.grouping.last_draft() {
+            self.compress(draft);
+        }
     }
 
     /// A section may fill a few frames more than [`FRAMES`]: sixteen at most, of 128 KiB.

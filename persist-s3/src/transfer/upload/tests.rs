@@ -15,7 +15,7 @@ use bucket::Bucket;
 use futures::{StreamExt, stream};
 use object_store::{ObjectStoreExt, path::Path};
 use persist_core::{Epoch, ErrorKind, VolumeId, clock::Entropy, testing::SeededEntropy};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 mod bucket;
 
@@ -188,6 +188,24 @@ async fn what_a_file_was_before_is_not_stored_again() {
     assert_eq!(after[..before.len() - 1], before[..before.len() - 1]);
     let last: u64 = after[before.len() - 1..].iter().map(|chunk| u64::from(chunk.at.bytes)).sum();
     assert_eq!(done.new_bytes, last);
+}
+
+#[tokio::test]
+async fn entries_without_data_do_not_pile_up_behind_a_small_file() {
+    let (store, keyring) = (Arc::new(Bucket::default()), keyring(None));
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&taken);
+    let empty =
+        |name| Job { bytes: 0, before: Vec::new(), read: Box::new(move |_: &mut Intake<_>| Ok(name)) };
+    let jobs = stream::iter(0..100_000).map(move |name| {
+        counted.fetch_add(1, SeqCst);
+        Ok(if name == 0 { job(0, data(1, 100)) } else { empty(name) })
+    });
+    let mut upload =
+        Upload::new(destination(&store, &keyring), PackTable::new(), jobs.boxed(), stored()).unwrap();
+    assert_eq!(upload.next().await.unwrap().unwrap().value.unwrap(), 0);
+    assert!(taken.load(SeqCst) < 10_000, "{taken:?}");
+    assert_eq!(all(&mut upload).await.unwrap().len(), 99_999);
 }
 
 #[tokio::test]
