@@ -26,6 +26,7 @@ mod remote;
 #[allow(dead_code, reason = "the store that calls it is not here yet")]
 mod transfer;
 pub mod url;
+pub mod workspace;
 
 pub use client::{Clients, Credentials, S3Options};
 pub use config::S3Config;

@@ -7,6 +7,7 @@ mod probe;
 mod verdict;
 
 pub use findings::{Ability, Findings, Selinux, Tried};
+pub use probe::check_owner;
 
 use super::place::{Cut, CutMode, MountMode, MountRequest, MountSite, Place, Unmounted, Verdict};
 use crate::{

@@ -25,6 +25,13 @@ pub struct Found {
     pub inside: Inside,
 }
 
+impl Found {
+    /// One entry.
+    pub fn new(path: TreePath, stat: Stat, inside: Inside) -> Self {
+        Self { path, stat, inside }
+    }
+}
+
 /// What becomes of what is in an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Inside {

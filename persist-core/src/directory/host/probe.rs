@@ -49,7 +49,10 @@ fn tried(at: &Path, mode: OpenMode) -> Result<Tried> {
 }
 
 /// Refuses a directory in which another user could put something else in the store's place.
-fn check_owner(at: &Path) -> Result<()> {
+///
+/// # Errors
+/// `Denied`; as the filesystem reports them.
+pub fn check_owner(at: &Path) -> Result<()> {
     let metadata = fs::metadata(at).map_err(|error| cause(error, "probe", at.display()))?;
     let (owner, me) = (metadata.uid(), geteuid().as_raw());
     let refusal = |what: &'static str| {

@@ -109,7 +109,7 @@ fn a_directory_that_may_not_be_listed_is_refused_or_visited_as_such() {
     let dir = tempfile::tempdir().unwrap();
     plant(dir.path());
     let closed = dir.path().join("a");
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o0)).unwrap();
     if fs::read_dir(&closed).is_ok() {
         return; // root lists everything
     }

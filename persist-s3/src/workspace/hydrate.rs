@@ -1,0 +1,183 @@
+//! Bringing a commit's tree to this node: whole, or only what differs from the copy that is here.
+
+mod install;
+mod patch;
+mod plan;
+mod rows;
+
+use super::{
+    Workspace,
+    record::{Finished, Of, Rows, Stamp},
+    scan::Known,
+    threads::{StopOnDrop, metered},
+};
+use crate::head::record::CommitName;
+use futures::stream::BoxStream;
+use persist_core::{
+    CreateOptions, Error, ErrorKind, Result, VolumeStore,
+    progress::{CallOptions, Meter},
+    tree::{Entry, TreePath, TreeSource, TreeTotals},
+    volume::{DeleteOptions, SnapshotsAlong, Source, Trash},
+};
+use std::{sync::Arc, time::Duration};
+
+/// A commit's tree: each entry with what the bucket holds for it.
+pub trait Referenced: TreeSource {
+    /// As [`entries`](TreeSource::entries), each with what the stat record keeps for it: equal for equal
+    /// entries with equal content, else different.
+    fn referenced(&self, after: Option<TreePath>) -> BoxStream<'static, Result<(Entry, Vec<u8>)>>;
+
+    /// Whether the two files that these references stand for have the same content.
+    fn contents(&self, one: &[u8], other: &[u8]) -> Contents;
+}
+
+/// Whether two files have the same content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contents {
+    /// They have.
+    Same,
+    /// They have not, or nobody knows.
+    Unknown,
+}
+
+/// What a hydration did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HydrateReport {
+    /// Which way it went.
+    pub way: HydratedBy,
+    /// How large the tree is.
+    pub totals: TreeTotals,
+    /// What could not be applied on this node, one sentence each. It is not lost: a commit leaves it as it is in
+    /// the bucket.
+    pub remarks: Vec<String>,
+}
+
+/// Which way a tree came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HydratedBy {
+    /// All of it was brought.
+    Whole,
+    /// It was there already, but for so many entries.
+    Difference {
+        /// Entries that were made, changed or removed.
+        entries: u64,
+    },
+}
+
+impl Workspace {
+    /// Makes the tree that of `commit`, which `tree` reads: the difference to the copy that is here, else all of
+    /// it. Then nobody needs to read a file to know that it did not change.
+    ///
+    /// # Promise
+    /// Until it has ended the workspace is not taken for a whole one, whenever it is killed; a repeat begins where
+    /// that is possible with what is there. Metadata that this user or filesystem cannot hold is in the report.
+    ///
+    /// # Errors
+    /// `Internal` for a tree that may hold work; `InUse` while it is attached and has to be replaced; those of
+    /// `tree`; as the near store reports the rest.
+    pub async fn hydrate(
+        &self,
+        commit: Option<CommitName>,
+        tree: Arc<dyn Referenced>,
+        call: CallOptions,
+    ) -> Result<HydrateReport> {
+        self.change(|served, state| state.hydrating(served.now())).await?;
+        let of = Of { volume: self.volume().clone(), base: commit.clone() };
+        let patched = match self.patch(&tree).await {
+            Ok(Some(patched)) => self.record_hydrated(&of, &tree).await.map(|rows| Some((patched, rows))),
+            other => other.map(|_| None),
+        };
+        let (way, remarks, rows) = match patched {
+            Ok(Some(((way, remarks), rows))) => (way, remarks, rows),
+            Ok(None) => self.bring_whole(&of, &tree, call).await?,
+            Err(error) if needs_a_new_tree(&error) => {
+                tracing::debug!(%error, "the difference cannot be applied: the whole tree is brought");
+                self.bring_whole(&of, &tree, call).await?
+            }
+            Err(error) => return Err(error),
+        };
+        let (record, totals) = rows;
+        self.change(move |served, state| {
+            record.name(&served.place.stat())?;
+            Ok(state.whole(commit, totals, served.now()))
+        })
+        .await?;
+        Ok(HydrateReport { way, totals, remarks })
+    }
+
+    async fn bring_whole(
+        &self,
+        of: &Of,
+        tree: &Arc<dyn Referenced>,
+        call: CallOptions,
+    ) -> Result<(HydratedBy, Vec<String>, (Finished, TreeTotals))> {
+        let near = self.served().spaces.near();
+        let mut deleting = DeleteOptions::default();
+        (deleting.snapshots, deleting.trash) = (SnapshotsAlong::Delete, Trash::Bypass);
+        near.delete(self.near_name(), deleting).await?;
+        let mut creating = CreateOptions::default();
+        (creating.call, creating.source) = (call, Source::Tree(Arc::<dyn Referenced>::clone(tree)));
+        let created = near.create(self.near_name(), creating).await?;
+        let rows = self.record_hydrated(of, tree).await?;
+        Ok((HydratedBy::Whole, created.remarks, rows))
+    }
+
+    /// The stat record of the tree as it was just hydrated, while nobody writes to it.
+    async fn record_hydrated(&self, of: &Of, tree: &Arc<dyn Referenced>) -> Result<(Finished, TreeTotals)> {
+        let live = self.live(&CallOptions::default()).await?;
+        let (drafts, of, tree) = (self.drafts().to_owned(), of.clone(), Arc::clone(tree));
+        let meter = Meter::default();
+        let _stop = StopOnDrop(meter.clone());
+        metered(meter, move |meter| {
+            let stamp = settled(&drafts, meter)?;
+            rows::record(live.path(), stamp, (&drafts, of), &*tree, meter)
+        })
+        .await
+    }
+}
+
+/// Waits until what was written before is clearly older than the clock, so that the record need not be distrusted.
+fn settled(drafts: &std::path::Path, meter: &Meter) -> Result<Stamp> {
+    let mut stamp = Stamp::now(drafts)?;
+    let wanted = Stamp::settles(stamp.time);
+    for _ in 0..SETTLE_LOOKS {
+        if stamp.time >= wanted.time {
+            break;
+        }
+        meter.check()?;
+        std::thread::park_timeout(SETTLE_PAUSE);
+        stamp = Stamp::now(drafts)?;
+    }
+    Ok(stamp)
+}
+
+/// Half a tick of the coarsest clock (CONFIG_HZ=100).
+const SETTLE_PAUSE: Duration = Duration::from_millis(5);
+
+/// Three seconds of pauses: more than the two that the coarsest filesystem needs. A clock that does not move by then
+/// costs reading again, no more.
+const SETTLE_LOOKS: usize = 600;
+
+/// Whether the tree that is here is in the way, and not the source or the space.
+fn needs_a_new_tree(error: &Error) -> bool {
+    use ErrorKind::{Conflict, Denied, InUse, Internal, Invalid, Unsupported};
+    matches!(error.kind(), Conflict | Denied | InUse | Internal | Invalid | Unsupported)
+}
+
+/// What is known of a base for a [scan](super::scan::Tree::scan): its stat record, or where that was lost the tree in
+/// the bucket, so that every file is read again and what is gone is still seen. Blocks, on a thread of a
+/// runtime.
+pub fn known<'a>(
+    record: Option<Rows>,
+    base: &'a dyn Referenced,
+) -> Box<dyn Iterator<Item = Result<Known>> + Send + 'a> {
+    match record {
+        Some(rows) => Box::new(rows.map(|row| row.map(Known::Row))),
+        None => Box::new(rows::known(base)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
