@@ -172,7 +172,13 @@ mod tests {
     }
 
     fn head_at(seq: u64) -> Head {
-        let mut head = Head::new(volume(), UniqueName::of(Epoch::ZERO, 0, b""), 1).unwrap();
+        let mut head = Head::new(
+            volume(),
+            persist_core::VolumeName::new("v").unwrap(),
+            UniqueName::of(Epoch::ZERO, 0, b""),
+            1,
+        )
+        .unwrap();
         head.commit = Some(commit(seq));
         head
     }

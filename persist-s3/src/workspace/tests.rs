@@ -163,7 +163,9 @@ pub(super) fn commit(seq: u64) -> CommitName {
 }
 
 pub(super) fn head(volume: &VolumeId, at: Option<CommitName>) -> Head {
-    let mut head = Head::new(volume.clone(), UniqueName::of(Epoch::ZERO, 0, b""), 1).unwrap();
+    let mut head =
+        Head::new(volume.clone(), VolumeName::new("v").unwrap(), UniqueName::of(Epoch::ZERO, 0, b""), 1)
+            .unwrap();
     head.commit = at;
     head
 }
