@@ -1,11 +1,10 @@
 //! A Docker daemon of one's own.
 
-use crate::{RootFilesystem, Said, run};
+use crate::{RootFilesystem, Said, output::unmount_below, run};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader, Write},
-    path::Path,
     process::{Child, Command, Stdio},
     sync::{Mutex, PoisonError, mpsc},
     thread::JoinHandle,
@@ -199,6 +198,7 @@ impl Drop for Dockerd {
             }
         }
         let _ = self.stop();
+        // It leaves mounts of its own behind (its data root, network namespaces).
         unmount_below(self.home.path());
     }
 }
@@ -213,15 +213,4 @@ fn keep_log(said: impl BufRead, mut file: File, tell: &mpsc::Sender<Listens>) ->
         }
     }
     Ok(())
-}
-
-/// The daemon leaves mounts of its own behind (its network namespaces, its data root).
-fn unmount_below(home: &Path) {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let below =
-        table.lines().filter_map(|line| line.split(' ').nth(4)).filter(|at| Path::new(at).starts_with(home));
-    let below: Vec<_> = below.collect();
-    for at in below.into_iter().rev() {
-        let _ = run(Command::new("umount").args(["-l", at]));
-    }
 }

@@ -8,6 +8,7 @@ mod dockerd;
 mod nspawn;
 mod output;
 mod planned;
+mod podman;
 mod runc;
 
 pub use busybox::{RootFilesystem, SHELL};
@@ -15,4 +16,5 @@ pub use dockerd::{Dockerd, IMAGE};
 pub use nspawn::nspawn;
 pub use output::{Said, run};
 pub use planned::Planned;
+pub use podman::Podman;
 pub use runc::{Bundle, runc_features};

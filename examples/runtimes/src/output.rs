@@ -1,7 +1,8 @@
 //! What a program said.
 
 use std::{
-    io,
+    fs, io,
+    path::Path,
     process::{Command, ExitStatus, Stdio},
 };
 
@@ -40,4 +41,14 @@ pub fn run(command: &mut Command) -> io::Result<Said> {
     })?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned();
     Ok(Said { status: output.status, out: text(output.stdout), err: text(output.stderr) })
+}
+
+/// Takes away what a runtime left mounted below `home`.
+pub(crate) fn unmount_below(home: &Path) {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4));
+    let below: Vec<_> = points.filter(|at| Path::new(at).starts_with(home)).collect();
+    for at in below.into_iter().rev() {
+        let _ = run(Command::new("umount").args(["-l", at]));
+    }
 }

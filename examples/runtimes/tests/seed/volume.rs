@@ -2,8 +2,11 @@
 
 use persist::{
     Access, AttachOptions, Attachment, BindOptions, DetachOptions, Error, OpenMode, OpenOptions, VolumeName,
-    VolumeSpec, VolumeStore, VolumeStoreExt, Workload, attachment::Mounted, holder::Liveness,
-    render::attached::Source, volume::CreateOptions,
+    VolumeSpec, VolumeStore, VolumeStoreExt, Workload,
+    attachment::{AttachmentFilter, Mounted},
+    holder::Liveness,
+    render::attached::Source,
+    volume::CreateOptions,
 };
 use std::{path::Path, process::Command, sync::Arc};
 use tempfile::TempDir;
@@ -29,10 +32,9 @@ impl Volume {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let name = VolumeName::new("shop").unwrap();
-        let url = persist::StoreUrl::local(&place.path().join("store")).unwrap().to_string();
         let node = persist::this_host().unwrap();
         let options = OpenOptions::default().with_mode(OpenMode::CreateIfMissing).with_node(node);
-        let store = runtime.block_on(persist::open_with(&url, options)).unwrap();
+        let store = runtime.block_on(persist::open_with(&url(&place), options)).unwrap();
         let create = CreateOptions::default().with_spec(spec);
         runtime.block_on(store.create(&name, create)).unwrap();
         Self { runtime, store, name, place, held: std::sync::Mutex::default() }
@@ -69,12 +71,27 @@ impl Volume {
         self.runtime.block_on(self.store.detach(&attachment.id, DetachOptions::default())).map(drop)
     }
 
+    /// The store's URL.
+    pub fn url(&self) -> String {
+        url(&self.place)
+    }
+
+    /// How many attachments the volume has.
+    pub fn holders(&self) -> usize {
+        use futures::StreamExt;
+        self.runtime.block_on(self.store.attachments(AttachmentFilter::default()).count())
+    }
+
     /// A directory beside the store, for a mount of ours.
     pub fn target(&self, name: &str) -> std::path::PathBuf {
         let target = self.place.path().join(name);
         std::fs::create_dir(&target).unwrap();
         target
     }
+}
+
+fn url(place: &TempDir) -> String {
+    persist::StoreUrl::local(&place.path().join("store")).unwrap().to_string()
 }
 
 impl Drop for Volume {
