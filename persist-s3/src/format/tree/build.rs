@@ -43,7 +43,7 @@ impl<'a> TreeBuilder<'a> {
             return Err(refused(&entry.entry.path, "entries do not come in path order"));
         }
         self.last = Some(entry.entry.path.clone());
-        let record = record(entry, &self.format, self.sink)?;
+        let record = record(entry, &self.format, &[], self.sink)?;
         self.spine.append_record(&record, self.sink)
     }
 
@@ -190,8 +190,14 @@ impl Level {
     }
 }
 
-/// The entry as a page holds it; what is too large for a page goes to `sink`.
-pub(super) fn record(stored: StoredEntry, format: &TreeFormat, sink: &mut dyn PageSink) -> Result<Record> {
+/// The entry as a page holds it; what is too large for a page goes to `sink`, except for pages that are among
+/// `before`.
+pub(super) fn record(
+    stored: StoredEntry,
+    format: &TreeFormat,
+    before: &[PageRef],
+    sink: &mut dyn PageSink,
+) -> Result<Record> {
     check(&stored.entry)?;
     let later = is_later_name(&stored.entry);
     let StoredEntry { entry: Entry { path, kind, metadata, link, .. }, content } = stored;
@@ -206,7 +212,7 @@ pub(super) fn record(stored: StoredEntry, format: &TreeFormat, sink: &mut dyn Pa
                 return Err(refused(&path, "its chunks are not its data").context("data", bytes));
             }
             let data = place_ranges(size, data, format, sink).map_err(named)?;
-            Body::File { size, data, content: place_chunks(content, format, sink).map_err(named)? }
+            Body::File { size, data, content: place_chunks(content, format, before, sink).map_err(named)? }
         }
         EntryKind::Directory => Body::Directory,
         EntryKind::Symlink { target } => Body::Symlink(target),
@@ -272,10 +278,15 @@ fn place_ranges(
     Ok(Data::Ranges(spill(ranges, put_ranges, format, sink)?))
 }
 
-fn place_chunks(content: Content, format: &TreeFormat, sink: &mut dyn PageSink) -> Result<Content> {
+fn place_chunks(
+    content: Content,
+    format: &TreeFormat,
+    before: &[PageRef],
+    sink: &mut dyn PageSink,
+) -> Result<Content> {
     match content {
         Content::Chunks(chunks) if chunks.len() > CHUNKS_HERE_MAX => {
-            let mut list = ListBuilder::new(format);
+            let mut list = ListBuilder::new(format).reusing(before);
             chunks.into_iter().try_for_each(|chunk| list.push(chunk, sink))?;
             list.finish(sink)
         }

@@ -8,10 +8,10 @@ use super::{
     record::CHUNKS_HERE_MAX,
     spill::{named, put_page_ref, read_page_ref},
 };
-use crate::format::location::ChunkRef;
+use crate::format::location::{ChunkId, ChunkRef, Location};
 use futures::stream::{BoxStream, StreamExt};
 use persist_core::{Error, Result};
-use std::{mem, ops::Range, sync::Arc};
+use std::{collections::HashMap, mem, ops::Range, sync::Arc};
 
 /// Levels above the pages of chunks at most: 2^15 times what fits in a page, in the worst case of two entries
 /// a page; in practice three levels hold a file of an exbibyte.
@@ -39,6 +39,8 @@ pub struct ListBuilder {
     /// The first chunks: a short list never becomes a page.
     here: Vec<ChunkRef>,
     levels: Vec<Level>,
+    /// Pages that are there already.
+    known: HashMap<ChunkId, Location>,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +65,14 @@ pub(super) struct ChildList {
 impl ListBuilder {
     /// An empty list.
     pub fn new(format: &TreeFormat) -> Self {
-        Self { format: format.clone(), here: Vec::new(), levels: Vec::new() }
+        Self { format: format.clone(), here: Vec::new(), levels: Vec::new(), known: HashMap::new() }
+    }
+
+    /// An empty list that writes no page which is among `before`: those of the file's list at the last commit.
+    #[must_use]
+    pub fn reusing(mut self, before: &[PageRef]) -> Self {
+        self.known.extend(before.iter().map(|page| (page.id, page.at)));
+        self
     }
 
     /// Appends a chunk.
@@ -138,7 +147,12 @@ impl ListBuilder {
         let mut page = vec![VERSION, Kind::List(number).byte()];
         put_number(&mut page, full.count);
         page.extend_from_slice(&full.body);
-        let page = PageRef { id: self.format.id(&page), at: sink.put(&page)? };
+        let id = self.format.id(&page);
+        let at = match self.known.get(&id) {
+            Some(at) => *at,
+            None => sink.put(&page)?,
+        };
+        let page = PageRef { id, at };
         self.append_child(level + 1, ChildList { page, chunks: full.chunks, bytes: full.bytes }, sink)
     }
 
@@ -162,6 +176,25 @@ impl Level {
 
 fn too_deep() -> Error {
     Error::internal("a list of chunks is deeper than any list")
+}
+
+/// All pages of `list`, by reading those above the chunks.
+pub(super) async fn pages(format: &TreeFormat, pages: &dyn Pages, list: &ChunkList) -> Result<Vec<PageRef>> {
+    let mut found = vec![list.top];
+    let mut todo = vec![(list.level, list.top)];
+    while let Some((level, page)) = todo.pop() {
+        if level == 0 {
+            continue;
+        }
+        let bytes = format.fetch(pages, &page).await?;
+        for below in decode(&bytes, 0, level).map_err(|e| named(e, &page))? {
+            if let Todo::Page { level, child, .. } = below {
+                found.push(child.page);
+                todo.push((level, child.page));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The chunks of `content` that hold a part of `range`, which counts bytes of data.

@@ -91,16 +91,9 @@ impl Tree {
     /// # Errors
     /// As [`entries`](Self::entries).
     pub async fn lookup(&self, path: &TreePath) -> Result<Option<StoredEntry>> {
-        let leaf = if self.source.root.height == 0 {
-            self.source.root().await?
-        } else {
-            let span = self.source.span_before(0, &Edge::After(path.clone())).await?;
-            self.source.open(0, &span).await?
-        };
-        let records = leaf.records();
-        match records.binary_search_by(|record| record.path.cmp(path)) {
-            Ok(index) => self.source.whole(records[index].clone()).await.map(Some),
-            Err(_) => Ok(None),
+        match self.source.record(path).await? {
+            Some(record) => self.source.whole(record).await.map(Some),
+            None => Ok(None),
         }
     }
 
@@ -111,6 +104,15 @@ impl Tree {
     /// As [`entries`](Self::entries).
     pub fn chunks(&self, content: &Content, range: Range<u64>) -> BoxStream<'static, Result<PlacedChunk>> {
         list::chunks(self.source.format.clone(), Arc::clone(&self.source.pages), content, range)
+    }
+
+    /// The pages of a long list of chunks, for [`ListBuilder::reusing`](super::ListBuilder::reusing); none for a
+    /// short one. Reads the pages above the chunks: a thousandth of the list.
+    ///
+    /// # Errors
+    /// As [`entries`](Self::entries).
+    pub async fn list_pages(&self, content: &Content) -> Result<Vec<PageRef>> {
+        self.source.list_pages(content).await
     }
 
     pub(super) fn source(&self) -> Arc<Source> {
@@ -235,6 +237,26 @@ impl Source {
 
     fn cache(&self) -> MutexGuard<'_, VecDeque<(ChunkId, Arc<Page>)>> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The entry at `path` as its page holds it.
+    pub(super) async fn record(&self, path: &TreePath) -> Result<Option<Record>> {
+        let leaf = if self.root.height == 0 {
+            self.root().await?
+        } else {
+            let span = self.span_before(0, &Edge::After(path.clone())).await?;
+            self.open(0, &span).await?
+        };
+        let records = leaf.records();
+        let found = records.binary_search_by(|record| record.path.cmp(path));
+        Ok(found.ok().map(|index| records[index].clone()))
+    }
+
+    pub(super) async fn list_pages(&self, content: &Content) -> Result<Vec<PageRef>> {
+        match content {
+            Content::Chunks(_) => Ok(Vec::new()),
+            Content::List(list) => list::pages(&self.format, &*self.pages, list).await,
+        }
     }
 
     /// The entry with what its page holds elsewhere.

@@ -7,9 +7,10 @@
 use super::{
     PageSink, Pages, TreeFormat,
     build::{Spine, record},
-    entry::{PageRef, StoredEntry, refused},
+    entry::{Body, Content, PageRef, StoredEntry, refused},
     page::{Child, Page},
     read::{Source, Span},
+    record::CHUNKS_HERE_MAX,
 };
 use crate::format::location::{ChunkId, TreeRoot};
 use futures::stream::{Stream, TryStreamExt};
@@ -177,9 +178,21 @@ impl<'a> Rewriter<'a> {
             Change::RemoveSubtree(path) => self.skip(0, Edge::AfterSubtree(path)).await,
             Change::Put(entry) => {
                 self.skip(0, Edge::After(entry.entry.path.clone())).await?;
-                let record = record(*entry, &self.format, self.sink)?;
+                let before = self.list_before(&entry).await?;
+                let record = record(*entry, &self.format, &before, self.sink)?;
                 self.spine.append_record(&record, self.sink)
             }
+        }
+    }
+
+    /// The pages of the old list of a file whose chunks will be a list again.
+    async fn list_before(&self, entry: &StoredEntry) -> Result<Vec<PageRef>> {
+        if !matches!(&entry.content, Content::Chunks(chunks) if chunks.len() > CHUNKS_HERE_MAX) {
+            return Ok(Vec::new());
+        }
+        match self.source.record(&entry.entry.path).await?.map(|record| record.body) {
+            Some(Body::File { content, .. }) => self.source.list_pages(&content).await,
+            _ => Ok(Vec::new()),
         }
     }
 

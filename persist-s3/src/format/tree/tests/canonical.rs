@@ -1,8 +1,12 @@
 use super::store::{
-    Model, Store, any_entry, any_model, any_path, build, changed, file, many, path, run, small, standard,
+    Model, Store, any_entry, any_model, any_path, build, changed, chunk, file, many, path, run, small,
+    standard,
 };
-use crate::format::tree::{Change, Tree};
-use persist_core::{ErrorKind, tree::TreePath};
+use crate::format::tree::{Change, Content, StoredEntry, Tree};
+use persist_core::{
+    ErrorKind,
+    tree::{Entry, EntryKind, Metadata, TreePath},
+};
 use proptest::prelude::*;
 use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
 
@@ -113,6 +117,25 @@ fn a_few_changes_of_many_entries_touch_a_few_pages() {
     let gone = vec![Change::RemoveSubtree(path("d0100")), Change::RemoveSubtree(path("d0300"))];
     run(changed(&format, &store, &old, gone)).unwrap();
     assert!(store.reads.load(Relaxed) <= 9, "a removed directory is not read: {:?}", store.reads);
+}
+
+#[test]
+fn a_changed_chunk_of_a_large_file_writes_one_page_of_its_list() {
+    let (format, store) = (standard(3), Store::default());
+    let large = |changed: Option<u32>| {
+        let chunks: Vec<_> =
+            (0..20_000).map(|n| chunk(if Some(n) == changed { 1 << 30 } else { n }, 1 << 20)).collect();
+        let kind = EntryKind::File { size: 20_000 << 20, data: None };
+        let entry = Entry::new(path("large"), kind, Metadata::default());
+        StoredEntry::new(entry).with_content(Content::Chunks(chunks))
+    };
+    let old = build(&format, &store, &super::store::model([large(None)]));
+    store.reset();
+    let change = Change::Put(Box::new(large(Some(7000))));
+    let new = run(changed(&format, &store, &old, vec![change])).unwrap();
+    assert!(store.puts.load(Relaxed) <= 4, "one of its chunks, one above, and the leaf: {:?}", store.puts);
+    assert!(store.reads.load(Relaxed) <= 2, "the leaf and the page above the chunks: {:?}", store.reads);
+    assert_eq!(new, build(&format, &Store::default(), &super::store::model([large(Some(7000))])));
 }
 
 #[test]
