@@ -1,3 +1,4 @@
 mod bucket;
 mod reading;
 mod refusal;
+mod roundtrip;
