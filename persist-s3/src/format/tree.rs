@@ -48,6 +48,10 @@ pub trait Pages: fmt::Debug + Send + Sync {
     /// # Errors
     /// As the store reports them.
     async fn page(&self, at: &Location) -> Result<Bytes>;
+
+    /// These pages will be read, in this order, unless the reader stops before: whoever fetches from afar may
+    /// fetch those together that lie together. Fetches nothing by itself.
+    fn plan(&self, pages: &[Location]);
 }
 
 /// Takes the new pages of a tree while it is written.

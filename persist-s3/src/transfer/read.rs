@@ -23,7 +23,7 @@ use load::{Loader, UNIT_BYTES};
 use object_store::ObjectStore;
 use persist_core::{Error, ErrorKind, Result};
 use runs::{FrameSpan, RUN_BYTES};
-use shelf::{Fetch, Shelf};
+use shelf::{Fetch, Lane, Shelf};
 use std::{
     fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -136,7 +136,7 @@ impl Fetcher {
     /// These chunks will be read, in this order: what lies together is fetched together, once the first is read.
     pub(crate) fn plan<'a>(&self, chunks: impl IntoIterator<Item = &'a ChunkRef>) {
         let spans = chunks.into_iter().map(|chunk| FrameSpan::of(&chunk.at)).collect();
-        self.core.shelf().plan(spans);
+        self.core.shelf().plan(Lane::Content, spans);
     }
 
     /// Ends what is fetched ahead, and waits for it.
@@ -199,6 +199,10 @@ impl Pages for Fetcher {
             return Err(Error::new(ErrorKind::Corrupt, "a tree page lies beyond its frame").context("at", at));
         }
         Ok(frame.slice(begin..end))
+    }
+
+    fn plan(&self, pages: &[Location]) {
+        self.core.shelf().plan(Lane::Pages, pages.iter().map(FrameSpan::of).collect());
     }
 }
 

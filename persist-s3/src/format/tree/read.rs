@@ -10,7 +10,7 @@ use super::{
     rewrite::Edge,
     spill::{gather, named, read_ranges, read_xattrs},
 };
-use crate::format::location::{ChunkId, TreeRoot};
+use crate::format::location::{ChunkId, Location, TreeRoot};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use persist_core::{
     Result,
@@ -320,19 +320,24 @@ impl Walk {
             }
             let page = self.source.open(level, &span).await?;
             let below = below(page.children(), span.end.as_ref());
-            self.push(level - 1, below);
+            let below = self.wanted(below);
+            // The first few are fetched on their own: who lists a directory stops there.
+            let later: Vec<Location> =
+                below.iter().skip(LEAVES_AHEAD).map(|span| span.child.page.at).collect();
+            self.source.pages.plan(&later);
+            if let Some(todo) = &mut self.todo {
+                todo.extend(below.into_iter().rev().map(|span| (level - 1, span)));
+            }
         }
         Ok(None)
     }
 
-    fn push(&mut self, level: u8, mut below: Vec<Span>) {
+    /// Without the pages that have nothing after where the walk begins: their successor begins there or before.
+    fn wanted(&self, mut below: Vec<Span>) -> Vec<Span> {
         if let Some(after) = &self.after {
-            // A page whose successor begins at or before `after` has nothing after it.
             below.retain(|span| span.end.as_ref().is_none_or(|end| end > after));
         }
-        if let Some(todo) = &mut self.todo {
-            todo.extend(below.into_iter().rev().map(|span| (level, span)));
-        }
+        below
     }
 }
 

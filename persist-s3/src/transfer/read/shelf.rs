@@ -15,14 +15,24 @@ const PLANNED_MAX: usize = 256;
 /// Opened frames by their offsets in the pack.
 pub(super) type Opened = HashMap<u32, Bytes>;
 
+/// What a plan is about. Who follows the pages does not want the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lane {
+    Pages,
+    Content,
+}
+
+/// Which of the planned runs of a lane one is.
+type Plan = (Lane, u64);
+
 /// A run, and its frames once they were fetched: by one reader for all.
 #[derive(Debug)]
 pub(super) struct Fetch {
     pub(super) run: Run,
     pub(super) opened: OnceCell<Opened>,
     number: u64,
-    /// Which of the planned runs it is; nothing if nobody planned it.
-    plan: Option<u64>,
+    /// Nothing if nobody planned it.
+    plan: Option<Plan>,
 }
 
 /// What is to be done to read a frame.
@@ -42,10 +52,11 @@ pub(super) struct Shelf {
     ahead: u64,
     frames: HashMap<FrameKey, Arc<Fetch>>,
     /// Not begun yet, in the order of need.
-    planned: BTreeMap<u64, Arc<Fetch>>,
-    plans: u64,
+    planned: BTreeMap<Plan, Arc<Fetch>>,
+    /// How many runs each lane had.
+    plans: BTreeMap<Lane, u64>,
     /// Planned, and one frame of it was read out of order.
-    touched: BTreeSet<u64>,
+    touched: BTreeSet<Plan>,
     /// Fetched, by when it was used last.
     used: BTreeMap<u64, (Arc<Fetch>, u64)>,
     uses: HashMap<u64, u64>,
@@ -61,7 +72,7 @@ impl Shelf {
             ahead,
             frames: HashMap::new(),
             planned: BTreeMap::new(),
-            plans: 0,
+            plans: BTreeMap::new(),
             touched: BTreeSet::new(),
             used: BTreeMap::new(),
             uses: HashMap::new(),
@@ -70,16 +81,18 @@ impl Shelf {
     }
 
     /// These frames will be needed, in this order.
-    pub(super) fn plan(&mut self, spans: Vec<FrameSpan>) {
+    pub(super) fn plan(&mut self, lane: Lane, spans: Vec<FrameSpan>) {
         let unknown = spans.into_iter().filter(|span| !self.frames.contains_key(&span.key()));
         for run in coalesce(unknown.collect::<Vec<_>>()) {
-            self.plans += 1;
-            let fetch = self.add(run, Some(self.plans));
-            self.planned.insert(self.plans, fetch);
+            let number = self.plans.entry(lane).or_default();
+            *number += 1;
+            let plan = (lane, *number);
+            let fetch = self.add(run, Some(plan));
+            self.planned.insert(plan, fetch);
         }
-        while self.planned.len() > PLANNED_MAX {
-            if let Some((_, oldest)) = self.planned.pop_first() {
-                self.forget(&oldest);
+        while let Some(oldest) = self.too_old(lane) {
+            if let Some(fetch) = self.planned.remove(&oldest) {
+                self.forget(&fetch);
             }
         }
     }
@@ -98,9 +111,17 @@ impl Shelf {
             }
             self.begin(plan);
         }
-        let soon = plan + 1..=plan.saturating_add(self.ahead);
-        let soon: Vec<u64> = self.planned.range(soon).map(|(plan, _)| *plan).collect();
+        let (lane, number) = plan;
+        let soon = (lane, number + 1)..=(lane, number.saturating_add(self.ahead));
+        let soon: Vec<Plan> = self.planned.range(soon).map(|(plan, _)| *plan).collect();
         Wanted { fetch, ahead: soon.into_iter().filter_map(|plan| self.begin(plan)).collect() }
+    }
+
+    /// The oldest plan of `lane` if there are more than are kept.
+    fn too_old(&self, lane: Lane) -> Option<Plan> {
+        let mut plans = self.planned.range((lane, 0)..=(lane, u64::MAX)).map(|(plan, _)| *plan);
+        let oldest = plans.next();
+        oldest.filter(|_| plans.count() >= PLANNED_MAX)
     }
 
     fn alone(&mut self, span: FrameSpan) -> Wanted {
@@ -128,7 +149,7 @@ impl Shelf {
         self.bytes
     }
 
-    fn add(&mut self, run: Run, plan: Option<u64>) -> Arc<Fetch> {
+    fn add(&mut self, run: Run, plan: Option<Plan>) -> Arc<Fetch> {
         self.clock += 1;
         let fetch = Arc::new(Fetch { run, opened: OnceCell::new(), number: self.clock, plan });
         for span in &fetch.run.spans {
@@ -137,7 +158,7 @@ impl Shelf {
         fetch
     }
 
-    fn begin(&mut self, plan: u64) -> Option<Arc<Fetch>> {
+    fn begin(&mut self, plan: Plan) -> Option<Arc<Fetch>> {
         self.touched.remove(&plan);
         self.planned.remove(&plan)
     }
@@ -185,7 +206,7 @@ mod tests {
     #[test]
     fn who_follows_the_plan_gets_whole_runs_and_the_next_ones_are_begun() {
         let mut shelf = Shelf::new(1 << 30, 2);
-        shelf.plan(spans(40));
+        shelf.plan(Lane::Content, spans(40));
         assert_eq!(frames(&shelf.want(span(0))), (8, vec![8, 8]));
         assert_eq!(frames(&shelf.want(span(1 << 20))), (8, vec![]), "they are begun");
         assert_eq!(frames(&shelf.want(span(8 << 20))), (8, vec![8]), "as far ahead as before");
@@ -195,10 +216,19 @@ mod tests {
     #[test]
     fn who_reads_in_the_middle_of_a_plan_gets_one_frame_and_then_the_run() {
         let mut shelf = Shelf::new(1 << 30, 2);
-        shelf.plan(spans(8));
+        shelf.plan(Lane::Content, spans(8));
         assert_eq!(frames(&shelf.want(span(3 << 20))), (1, vec![]));
         assert_eq!(frames(&shelf.want(span(5 << 20))), (8, vec![]));
         assert_eq!(frames(&shelf.want(span(77 << 20))), (1, vec![]), "what was not planned is alone");
+    }
+
+    #[test]
+    fn who_follows_the_pages_does_not_begin_the_content() {
+        let mut shelf = Shelf::new(1 << 30, 9);
+        shelf.plan(Lane::Pages, spans(8));
+        let far = |n: u32| FrameSpan { pack: PackIndex(n + 2), ..span(0) };
+        shelf.plan(Lane::Content, (0..5).map(far).collect());
+        assert_eq!(frames(&shelf.want(span(0))), (8, vec![]));
     }
 
     #[test]
@@ -221,7 +251,7 @@ mod tests {
     fn a_plan_that_nobody_follows_is_forgotten() {
         let mut shelf = Shelf::new(1 << 30, 2);
         let far = |n: u32| FrameSpan { pack: PackIndex(n), ..span(0) };
-        shelf.plan((0..1000).map(far).collect());
+        shelf.plan(Lane::Content, (0..1000).map(far).collect());
         assert_eq!((shelf.planned.len(), shelf.frames.len()), (PLANNED_MAX, PLANNED_MAX));
     }
 }

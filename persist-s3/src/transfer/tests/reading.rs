@@ -57,6 +57,19 @@ async fn listing_fetches_no_content() {
 }
 
 #[tokio::test]
+async fn listing_a_large_volume_fetches_its_pages_together() {
+    let files: Vec<File> = (0..20_000).map(|n| file(&format!("file {n:06}"), n, 4)).collect();
+    let volume = Volume::write(&files, None).await;
+    let tree = volume.cold(FetchOptions::default());
+    let count = tree.entries(None).try_fold(0, async |n, _| Ok(n + 1)).await.unwrap();
+    assert_eq!(count, 20_001);
+    let (requests, bytes) = volume.bucket.taken();
+    // The root, four leaves, and the rest of a score.
+    assert!(requests <= 7, "{requests}");
+    assert!(bytes > 12 * (64 << 10), "{bytes}");
+}
+
+#[tokio::test]
 async fn a_large_file_read_in_order_takes_few_requests_and_a_piece_of_it_takes_one() {
     let files = [file("large", 1, 70 << 20)];
     let volume = Volume::write(&files, None).await;

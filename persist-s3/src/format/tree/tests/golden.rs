@@ -43,6 +43,8 @@ impl Pages for Shelf {
         let found = (0..self.0.len()).find(|index| self.at(*index) == *at);
         found.map(|index| self.0[index].clone()).ok_or_else(|| Error::not_found("no page here"))
     }
+
+    fn plan(&self, _: &[Location]) {}
 }
 
 /// One entry of each form.

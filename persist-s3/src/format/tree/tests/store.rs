@@ -55,6 +55,8 @@ impl Pages for Store {
         self.reads.fetch_add(1, Relaxed);
         self.pages.lock().unwrap().get(at).cloned().ok_or_else(|| Error::not_found("no page here"))
     }
+
+    fn plan(&self, _: &[Location]) {}
 }
 
 impl PageSink for Store {
