@@ -357,7 +357,10 @@ impl History for Parents {
 
 /// Commits that a test has made up: what each reaches, and its parent.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger(pub(crate) Mutex<BTreeMap<CommitName, (BTreeSet<Condemned>, Option<CommitName>)>>);
+pub(crate) struct Ledger(pub(crate) Mutex<BTreeMap<CommitName, MadeUp>>);
+
+/// What a commit reaches, and its parent.
+type MadeUp = (BTreeSet<Condemned>, Option<CommitName>);
 
 #[async_trait]
 impl History for Ledger {
