@@ -18,6 +18,8 @@ pub(crate) mod store;
 pub(crate) mod take;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub(crate) mod time;
 pub(crate) mod volumes;
 

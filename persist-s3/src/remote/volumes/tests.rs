@@ -1,5 +1,5 @@
 use super::*;
-use crate::remote::testing::{Bench, Fault, each_fault, volume_name};
+use crate::remote::testing::{Bench, Fault, each_fault, interleaved, volume_name};
 use persist_core::{Takeover, clock::Timestamp};
 
 async fn nothing(_: &Bench) {}
@@ -107,7 +107,11 @@ async fn two_creates_of_one_name_make_one_volume_whoever_is_faster() {
         // The first goes on where it was: its process only stood still.
         if begun_head(&bench, &id).await {
             match bench.remote.publish(&name, &id).await {
-                Ok(published) => assert_eq!(id_of(&published), second, "{request}"),
+                Ok(published) => {
+                    assert_eq!(id_of(&published), second, "{request}");
+                    let own = bench.remote.find_there(&id).await.unwrap().0.stage;
+                    assert_eq!(own, if id == second { Stage::Live } else { Stage::Deleted }, "{request}");
+                }
                 Err(e) => assert_eq!(e.kind(), ErrorKind::Unavailable, "{request}: {e}"),
             }
         }
@@ -237,4 +241,34 @@ async fn a_fault_or_a_kill_at_any_request_of_taking_back_gives_one_name_or_leave
         },
     )
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_two_take_back_under_two_names_has_one_of_them() {
+    let mut both_asked = 0;
+    for at in 0.. {
+        let bench = Bench::new();
+        let record = bench.record("a");
+        bench.remote.begin(&record).await.unwrap();
+        bench.remote.publish(&record.name, &record.id).await.unwrap();
+        bench.remote.delete(&record.name, trash(), async |_| Ok(())).await.unwrap();
+        let back = |name: &str| {
+            let mut back = record.clone();
+            back.name = volume_name(name);
+            back
+        };
+        let (first, second) = (back("b"), back("c"));
+        let other = async || bench.remote.take_back(&second).await;
+        let Some((one, two)) = interleaved(&bench, at, bench.remote.take_back(&first), other).await else {
+            break;
+        };
+        both_asked += 1;
+        assert!(one.is_ok() != two.is_ok(), "at {at}: {one:?} {two:?}");
+        let (name, wrong) = if one.is_ok() { ("b", "c") } else { ("c", "b") };
+        assert_eq!(bench.remote.locate(&volume_name(name)).await.unwrap().0.volume, record.id, "at {at}");
+        let absent = bench.remote.locate(&volume_name(wrong)).await.unwrap_err();
+        assert_eq!(absent.kind(), ErrorKind::NotFound, "at {at}");
+        assert_ne!(id_of(&create(&bench, wrong).await.unwrap()), record.id, "at {at}");
+    }
+    assert!(both_asked > 6, "{both_asked}");
 }
