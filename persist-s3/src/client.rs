@@ -25,8 +25,9 @@ use object_store::{
 use persist_core::{Error, Result};
 use std::{fmt, sync::Arc, time::Duration};
 
-/// How long one request for data may take with its body: a pack of 32 MiB over a link of 1 Mbit/s.
-const DATA_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long one request for data may take with its body: a pack of 32 MiB over a link of 2.3 Mbit/s. Two fit
+/// into [`DATA_DEADLINE`], so that one stuck connection costs time and no more.
+const DATA_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How long requests for data are tried again: object_store signs once, and S3 takes a signature for 15
 /// minutes (<https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html>), object_store
@@ -56,6 +57,14 @@ pub struct Clients {
     pub head: Arc<dyn ObjectStore>,
     /// What the probe found, which both clients keep to.
     pub quirks: Quirks,
+    plain: Plain,
+}
+
+/// The clients without any quirk.
+#[derive(Clone)]
+struct Plain {
+    data: Arc<dyn ObjectStore>,
+    head: Arc<dyn ObjectStore>,
 }
 
 impl Clients {
@@ -68,18 +77,19 @@ impl Clients {
         let data = LimitStore::new(data(config, options)?, config.connections.into());
         let head = head(config, options)?;
         let prefix = config.prefix.as_str();
-        Ok(Self {
-            data: Arc::new(PrefixStore::new(data, prefix)),
-            head: Arc::new(PrefixStore::new(head, prefix)),
-            quirks: Quirks::default(),
-        })
+        let (data, head) = (PrefixStore::new(data, prefix), PrefixStore::new(head, prefix));
+        Ok(Self::over(Plain { data: Arc::new(data), head: Arc::new(head) }, Quirks::default()))
     }
 
-    /// The same connections, used as `quirks` require.
+    /// The same connections, used as `quirks` require and as nothing before did.
     #[must_use]
     pub fn with_quirks(self, quirks: Quirks) -> Self {
-        let Self { data, head, .. } = self;
-        Self { data: quirks::kept(data, quirks), head: quirks::kept(head, quirks), quirks }
+        Self::over(self.plain, quirks)
+    }
+
+    fn over(plain: Plain, quirks: Quirks) -> Self {
+        let (data, head) = (Arc::clone(&plain.data), Arc::clone(&plain.head));
+        Self { data: quirks::kept(data, quirks), head: quirks::kept(head, quirks), quirks, plain }
     }
 }
 

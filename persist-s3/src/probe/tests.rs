@@ -66,6 +66,18 @@ async fn a_store_that_wants_bare_tags_is_found_out_and_used_that_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_full_probe_does_not_believe_the_first() {
+    let bare = Quirks { if_match: IfMatch::Bare };
+    for (conditions, expected) in
+        [(Conditions::QuotedEtagRefused, IfMatch::Bare), (Conditions::Atomic, IfMatch::Quoted)]
+    {
+        let clients = clients(&server(conditions)).with_quirks(bare);
+        let found = full(&clients, &Environment::default()).await.unwrap();
+        assert_eq!(found.quirks.if_match, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_short_probe_costs_six_requests_and_sees_a_store_that_lost_its_conditions() {
     let atomic = server(Conditions::Atomic);
     short(&clients(&atomic), &Environment::default()).await.unwrap();
