@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Planned> {
     };
     vec![
         test(&["systemd-analyze"], "systemd_has_nothing_to_say_about_a_drop_in_or_a_mount_unit", units),
+        test(&["systemd-escape"], "a_mount_unit_has_the_name_that_systemd_gives_it", names),
         test(&["mount", "unshare"], "a_mount_command_shows_the_volume_as_it_is_attached", command),
     ]
 }
@@ -49,6 +50,18 @@ fn units() {
         complaints(&dir.path().join("other.mount")).contains("doesn't match"),
         "systemd would have said so"
     );
+}
+
+fn names() {
+    let volume = Volume::new();
+    let claim = volume.claim("shop");
+    for path in ["/data", "/a-b/c_d", "/.hidden/.x", "/a b", "/100%", "/a:b,c=d", "/ä/日本", "/a.b/-c", "/~"]
+    {
+        let target = WorkloadPath::new(path).unwrap();
+        let unit = systemd::mount_unit(&source(&claim), &target, &RenderOptions::default()).unwrap();
+        let given = run(Command::new("systemd-escape").args(["--path", "--suffix=mount", path]));
+        assert_eq!(given.and_then(Said::well).unwrap(), unit.name);
+    }
 }
 
 fn complaints(unit: &Path) -> String {
