@@ -6,6 +6,7 @@
 //! decides about leases and commits it decides elsewhere.
 
 pub mod cut;
+pub mod evict;
 pub mod hydrate;
 mod layout;
 mod place;

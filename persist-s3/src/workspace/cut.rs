@@ -169,3 +169,6 @@ async fn open(live: &HeldTree, stamp: Stamp) -> Result<Tree> {
     let path = live.path().to_owned();
     blocking(move |_| Tree::open(&path, stamp)).await
 }
+
+#[cfg(test)]
+mod tests;

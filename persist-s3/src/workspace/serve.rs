@@ -299,12 +299,11 @@ impl Served {
 
 fn serve(spaces: Workspaces, volume: VolumeId) -> Result<Served> {
     let place = spaces.0.layout.of(&volume);
-    for directory in [place.root().to_owned(), place.state(), place.attachments()] {
+    let held = hold(&spaces, &place)?;
+    // Under the exclusion nobody removes them any more.
+    for directory in [place.state(), place.attachments()] {
         make_directories(&directory, &spaces.0.durable)?;
     }
-    let Some(held) = Exclusion::attempt(&place.served(), Hold::Alone)? else {
-        return Err(in_use(&place));
-    };
     sign(&held)?;
     let newest = match records::newest::<State>(&place.state())? {
         Some(Numbered { number, record }) => Newest { number: Some(number), state: record },
@@ -323,6 +322,23 @@ fn serve(spaces: Workspaces, volume: VolumeId) -> Result<Served> {
         _held: held,
     })
 }
+
+/// Holds the workspace alone. Another process may remove it until then: it is made again.
+fn hold(spaces: &Workspaces, place: &layout::Place) -> Result<Exclusion> {
+    for _ in 0..HOLDS_MAX {
+        make_directories(place.root(), &spaces.0.durable)?;
+        match Exclusion::attempt(&place.served(), Hold::Alone) {
+            Ok(Some(held)) => return Ok(held),
+            Ok(None) => break,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(in_use(place))
+}
+
+/// Evictions in other processes that may come between making a workspace and holding it.
+const HOLDS_MAX: usize = 16;
 
 /// Writes who serves it, for those who are refused.
 fn sign(held: &Exclusion) -> Result<()> {

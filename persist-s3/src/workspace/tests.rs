@@ -1,7 +1,10 @@
 //! What the tests of this module share, and the promises of opening, serving and remembering.
 
+mod commit;
+
+pub(super) use commit::Commit;
+
 use super::{
-    hydrate::{Contents, Referenced},
     record::Of,
     state::{Hydrated, Shown},
     *,
@@ -11,22 +14,11 @@ use crate::head::{
     record::{CommitName, Digest, Head},
     recovery::{Recovery, Tree},
 };
-use async_trait::async_trait;
-use bytes::Bytes;
-use futures::{StreamExt, stream::BoxStream};
 use persist_core::{
     Access, AttachmentId, AttachmentRecord, Epoch, ErrorKind, Holder, Liveness, NodeId, VolumeName, Workload,
-    clock::SystemEnvironment,
-    holder::BootId,
-    tree::{DirectoryTree, Entry, EntryKind, TreePath, TreeSource, TreeTotals},
+    clock::SystemEnvironment, holder::BootId, tree::TreeTotals,
 };
-use std::{
-    ops::Range,
-    os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    process::Command,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::{os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 use tempfile::TempDir;
 
 /// A workspace directory on some filesystem; unmounted when dropped.
@@ -75,82 +67,6 @@ impl Drop for Bench {
         if let Some(at) = &self.mounted {
             let _ = Command::new("umount").arg("-l").arg(at).status();
         }
-    }
-}
-
-/// A directory as the tree of a commit, which counts what is read of it.
-#[derive(Debug)]
-pub(super) struct Commit {
-    tree: DirectoryTree,
-    pub(super) reads: AtomicU64,
-    pub(super) fails_at: AtomicU64,
-}
-
-impl Commit {
-    pub(super) fn of(path: &Path) -> Arc<Self> {
-        let tree = DirectoryTree::open(path).unwrap();
-        Arc::new(Self { tree, reads: AtomicU64::new(0), fails_at: AtomicU64::new(u64::MAX) })
-    }
-
-    async fn reference(&self, entry: &Entry) -> Result<Vec<u8>> {
-        let mut plain = entry.clone();
-        let mut content = Bytes::new();
-        if let EntryKind::File { size, data } = &mut plain.kind {
-            content = self.tree.read(&entry.path, 0..*size).await?;
-            *data = None;
-        }
-        let mut reference = Digest::of(&content).0.to_vec();
-        reference.extend(serde_json::to_vec(&plain).unwrap());
-        Ok(reference)
-    }
-}
-
-#[async_trait]
-impl TreeSource for Commit {
-    fn entries(&self, after: Option<TreePath>) -> BoxStream<'static, Result<Entry>> {
-        self.tree.entries(after)
-    }
-
-    async fn entry(&self, path: &TreePath) -> Result<Option<Entry>> {
-        self.tree.entry(path).await
-    }
-
-    async fn read(&self, path: &TreePath, range: Range<u64>) -> Result<Bytes> {
-        if self.reads.fetch_add(1, Relaxed) >= self.fails_at.load(Relaxed) {
-            return Err(Error::new(ErrorKind::Unavailable, "the bucket does not answer"));
-        }
-        self.tree.read(path, range).await
-    }
-
-    fn totals(&self) -> Option<TreeTotals> {
-        None
-    }
-
-    fn directory(&self) -> Option<&Path> {
-        None
-    }
-}
-
-impl Referenced for Commit {
-    fn referenced(&self, after: Option<TreePath>) -> BoxStream<'static, Result<(Entry, Vec<u8>)>> {
-        let this = Arc::new(Self {
-            tree: self.tree.clone(),
-            reads: AtomicU64::new(0),
-            fails_at: AtomicU64::new(u64::MAX),
-        });
-        let refer = move |entry: Result<Entry>| {
-            let this = Arc::clone(&this);
-            async move {
-                let entry = entry?;
-                let reference = this.reference(&entry).await?;
-                Ok((entry, reference))
-            }
-        };
-        self.tree.entries(after).then(refer).boxed()
-    }
-
-    fn contents(&self, one: &[u8], other: &[u8]) -> Contents {
-        if one[..16] == other[..16] { Contents::Same } else { Contents::Unknown }
     }
 }
 

@@ -8,7 +8,7 @@ use persist_core::{
     tree::{Entry, EntryKind, Handle, Kind, Stat, TreePath, data_ranges, read_metadata},
 };
 use rustix::{
-    fs::{Mode, OFlags, readlinkat},
+    fs::{Mode, OFlags, SeekFrom, readlinkat, seek},
     io::Errno,
 };
 use std::{fs::File, os::fd::AsFd};
@@ -29,7 +29,7 @@ impl Privilege {
 /// An opened file of the tree, with everything that the filesystem says about it.
 #[derive(Debug)]
 pub struct OpenFile {
-    /// To read from.
+    /// To read from, at its beginning.
     pub file: File,
     /// What it is.
     pub entry: Entry,
@@ -85,6 +85,8 @@ impl Tree {
         }
         let metadata = read_metadata(handle, &stat).map_err(named)?;
         let kind = EntryKind::File { size: stat.size, data: data_ranges(file.as_fd(), stat.size) };
+        // Looking for holes has moved it.
+        seek(&file, SeekFrom::Start(0)).map_err(named)?;
         let mut entry = Entry::new(path.clone(), kind, metadata);
         entry.link = link;
         Ok(Some(OpenFile { file, entry, stat }))
