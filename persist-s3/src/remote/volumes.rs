@@ -153,7 +153,7 @@ impl Remote {
         if head.lease.is_some() {
             return Ok(Leftover::Held);
         }
-        // The name is read after the head: a name that is written later finds that the head has changed.
+        // Undone is only the version that was read: its creator acknowledges nothing without changing it.
         if head.stage != Stage::Deleting && self.entry(&head.name).await?.volume.as_ref() == Some(volume) {
             self.change_free(volume, &FreeChange::Named(head.name)).await?;
             return Ok(Leftover::Finished);

@@ -236,3 +236,10 @@ pub(crate) fn digest(content: u8) -> Digest {
 fn volume() -> VolumeId {
     VolumeId::parse("00000000-0000-7000-8000-000000000000").unwrap()
 }
+
+/// The head of a volume that was just begun under the one name that a search is about.
+pub(crate) fn volume_named(number: usize) -> Head {
+    let id = VolumeId::parse(&format!("00000000-0000-7000-8000-{number:012}")).unwrap();
+    let record = UniqueName::of(Epoch::ZERO, 0, b"");
+    Head::new(id, VolumeName::new("v").unwrap(), record, 0).unwrap()
+}
