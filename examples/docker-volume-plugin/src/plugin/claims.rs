@@ -75,7 +75,10 @@ impl Plugin {
     /// The store at `url`. Who opens it takes up, in the background, what the containers of this host have
     /// in it.
     pub(super) async fn opened(self: &Arc<Self>, url: &StoreUrl, mode: OpenMode) -> Result<Arc<Opened>> {
-        let opened = self.stores.opened(url, mode).await?;
+        // A store that never opens must not keep every call that ever asked for it.
+        let limit = self.settings.change_limit;
+        let opened = tokio::time::timeout(limit, self.stores.opened(url, mode)).await;
+        let opened = opened.map_err(|_| super::past(limit).during("open", url))??;
         if opened.is_new() {
             let (plugin, opened) = (Arc::clone(self), Arc::clone(&opened));
             self.tasks.spawn(async move {

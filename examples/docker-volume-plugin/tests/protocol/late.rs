@@ -31,7 +31,7 @@ async fn a_store_that_does_not_open_keeps_no_other_volume_waiting_and_comes_late
     let refused = waiting.await.unwrap_err();
     assert!(refused.contains("in time"), "{refused}");
     gate.send_replace(Open::Yes);
-    // The first call comes to its end by itself; a repeat finds what it did.
+    // The opening went on by itself; a repeat finds it.
     plugin.create("late", slow).await.unwrap();
     assert!(plugin.mount("late", "1").await.unwrap().starts_with(ground.path().join("slow")));
     plugin.stop().await;
