@@ -47,21 +47,26 @@ pub fn main(mut words: impl Iterator<Item = String>) -> ExitCode {
     let (store, script) = (PathBuf::from(words.next().unwrap()), PathBuf::from(words.next().unwrap()));
     let ops: Vec<Op> = serde_json::from_slice(&std::fs::read(script).unwrap()).unwrap();
     let runtime = work_on_one_thread();
+    let few = words.next().map_or(FEW_DESCRIPTORS, |text| text.parse().unwrap());
+    allow_descriptors(few);
     runtime.block_on(act(&store, &ops))
 }
 
 /// A runtime on which all file work is done by one thread: strace(1) counts the calls of each thread apart,
 /// and a number is to mean the same call each time.
 fn work_on_one_thread() -> tokio::runtime::Runtime {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let few = rustix::process::Rlimit { current: Some(FEW_DESCRIPTORS), ..limit };
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, few).unwrap();
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().max_blocking_threads(1).build().unwrap()
 }
 
+fn allow_descriptors(few: u64) {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let few = rustix::process::Rlimit { current: Some(few), ..limit };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, few).unwrap();
+}
+
 /// With so few, the tree engine copies on the thread that calls it.
-const FEW_DESCRIPTORS: u64 = 47;
+pub const FEW_DESCRIPTORS: u64 = 47;
 
 async fn act(root: &Path, ops: &[Op]) -> ExitCode {
     let store = match scene::open(root).await {

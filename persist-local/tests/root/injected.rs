@@ -7,7 +7,7 @@
 //! evenly spread.
 
 mod calls;
-mod run;
+pub mod run;
 
 use super::{
     Planned, child,
@@ -91,7 +91,7 @@ fn spread(calls: &[Call]) -> impl Iterator<Item = &Call> {
 }
 
 /// Every operation once, and those that replace something on top of something.
-fn script_of_all() -> Vec<Op> {
+pub fn script_of_all() -> Vec<Op> {
     let (volume, snapshot) = (|| String::from("v"), || String::from("s"));
     let import = |to: &str, by, value| Op::Import { volume: to.into(), from: run::source(by), value, by };
     vec![

@@ -1,6 +1,6 @@
 //! What needs root: the store on real filesystems, killed, cut off from power, and lied to by the kernel.
 //!
-//! `PERSIST_REQUIRE=conformance,counts,injected,kills,power cargo test -p persist-local --test root` runs the
+//! `PERSIST_REQUIRE=conformance,counts,injected,kills,power,scarce cargo test -p persist-local --test root` runs the
 //! suites that it names, all of which must be able to: without root, or without a tool, they fail. A suite that
 //! is not named is ignored, also by root, so that the plain test command mounts nothing; `-- --ignored` runs it.
 
@@ -26,6 +26,7 @@ mod kills;
 mod model;
 mod power;
 mod raw;
+mod scarce;
 mod scene;
 mod subject;
 
@@ -37,8 +38,14 @@ fn main() -> ExitCode {
     if words.next().as_deref() == Some(child::MARK) {
         return child::main(words);
     }
-    let trials =
-        [conformance::trials(), counts::trials(), kills::trials(), power::trials(), injected::trials()];
+    let trials = [
+        conformance::trials(),
+        counts::trials(),
+        kills::trials(),
+        power::trials(),
+        injected::trials(),
+        scarce::trials(),
+    ];
     let trials = trials.into_iter().flatten().map(Planned::into_trial).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

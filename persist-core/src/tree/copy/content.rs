@@ -51,7 +51,8 @@ pub(super) struct Ways {
 }
 
 /// Bytes that are read and written at once: large enough that the calls do not show beside the copying,
-/// small enough for a processor's own cache (measured: 256 KiB and above are alike).
+/// small enough for a processor's own cache (64 MiB on ext4 and tmpfs: from 64 KiB to 1 MiB no size was clearly
+/// the fastest).
 pub(super) const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Bytes that are given to copy_file_range(2) at once: a server that copies needs few calls, and the
@@ -63,7 +64,8 @@ const RANGE_BYTES: usize = 64 << 20;
 const BLOCK_BYTES: u64 = 4096;
 
 /// Filesystems whose copy_file_range(2) moves no bytes through this host (linux/magic.h: NFS, SMB2, Ceph,
-/// FUSE). Elsewhere the call is a loop through a pipe in the kernel, slower than reading and writing.
+/// FUSE). Elsewhere the call is a loop through a pipe in the kernel (splice(2)): with 64 MiB on ext4 and tmpfs it
+/// was not faster than reading and writing, which looks at the meter more often.
 const COPIES_REMOTELY: [u32; 4] = [0x6969, 0xfe53_4d42, 0x00c3_6400, 0x6573_5546];
 
 impl Ways {

@@ -17,6 +17,7 @@ use std::{
     io::Read as _,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// Directories that become volumes, and the value of the tree in each.
@@ -95,17 +96,30 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Runs the script with so few descriptors, and judges what it left; whether it was done to its end.
+    pub fn with_descriptors(&self, few: u64) -> Result<bool, Failed> {
+        let mut command = child::command(&["/usr/bin/env"], &self.store(), self.script);
+        let ended = Self::ended(command.arg(few.to_string()))?;
+        self.judge(&ended)?;
+        Ok(ended.last == Some(Said::Done(self.ops.len() - 1)))
+    }
+
     fn traced(&self, names: &str, inject: &[&str]) -> Result<Ended, Failed> {
         let (trace, filter) = (self.dir.join("trace"), format!("trace={names}"));
         let words = ["strace", "-f", "-qq", "-o", text(&trace), "-e", &filter];
         let words = [&words[..], inject].concat();
-        let mut child = child::command(&words, &self.store(), self.script).spawn()?;
+        let ended = Self::ended(&mut child::command(&words, &self.store(), self.script))?;
+        Ok(Ended { trace: fs::read_to_string(&trace)?, ..ended })
+    }
+
+    fn ended(command: &mut Command) -> Result<Ended, Failed> {
+        let mut child = command.spawn()?;
         let last = child::listen(&mut child).last();
         let mut complaint = String::new();
         child.stderr.take().ok_or("no stderr")?.read_to_string(&mut complaint)?;
         // strace ends as the traced process did.
         let was_killed = child.wait()?.signal() == Some(Signal::KILL.as_raw());
-        Ok(Ended { last, complaint, was_killed, trace: fs::read_to_string(&trace)? })
+        Ok(Ended { last, complaint, was_killed, trace: String::new() })
     }
 
     fn judge(&self, ended: &Ended) -> Result<(), Failed> {

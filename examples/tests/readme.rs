@@ -37,5 +37,5 @@ fn the_readme_shows_what_is_run_here() {
     let here = include_str!("readme.rs");
     let begin = here.find("begins here.\n").unwrap() + "begins here.\n".len();
     let end = here.find("// The README's example ends").unwrap();
-    assert!(include_str!("../README.md").contains(&here[begin..end]), "README.md shows another example");
+    assert!(include_str!("../../README.md").contains(&here[begin..end]), "README.md shows another example");
 }
