@@ -225,7 +225,8 @@ pub trait VolumeStore: Debug + Send + Sync + 'static {
     ///
     /// # Promise
     /// The volume can be attached elsewhere when it returns. If the final sync fails, the data and the
-    /// attachment stay.
+    /// attachment stay. It covers what was written before it was called: stop the writers first. What somebody
+    /// writes while it runs, after its sync, is in the volume as the filesystem keeps it, and promised by nobody.
     /// # Requires
     /// Nothing.
     /// # Idempotence

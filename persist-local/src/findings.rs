@@ -139,7 +139,7 @@ impl Promises<'_> {
         match (self.0.has(Abilities::LABELS), self.0.selinux) {
             (true, Selinux::Active) => None,
             (true, Selinux::Absent) => {
-                Some("LABEL: SELinux is not active here, so new files do not inherit a label yet".into())
+                Some("no LABEL: SELinux is not active here, so new files would not inherit one".into())
             }
             (false, _) => Some("no LABEL: security.selinux cannot be set here by this process".into()),
         }

@@ -45,13 +45,16 @@ impl Engine {
     /// What `name` stands for now. Waits for nobody.
     ///
     /// # Errors
-    /// `Corrupt` for a record that cannot be read, and for a name whose volume is not there.
+    /// `Corrupt` for a record that cannot be read, and for a name whose volume is not there; `Unavailable` where
+    /// the store itself is not there any more.
     pub(crate) fn resolve(&self, name: &VolumeName) -> Result<Named> {
         let directory = self.layout.name(name);
         let mut missing = None;
         loop {
             let Some(Numbered { number, record }) = records::newest(&directory)? else {
-                return Ok(Named::Free(None));
+                // Where the store is not, as after an unmount, nothing can be said of any name.
+                let store = is_there(&self.layout.names())?;
+                return if store { Ok(Named::Free(None)) } else { Err(self.gone()) };
             };
             let NameRecord::Names(id) = record else { return Ok(Named::Free(Some(number))) };
             match self.locate_id(&id) {

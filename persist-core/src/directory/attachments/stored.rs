@@ -177,7 +177,7 @@ impl Engine {
         read(layout, id)
     }
 
-    fn gone(&self) -> Error {
+    pub(in crate::directory) fn gone(&self) -> Error {
         Error::new(ErrorKind::Unavailable, "the store is not where it was opened")
             .context("store", self.layout.root().display())
             .advise("mount its filesystem again, or bring its directory back")

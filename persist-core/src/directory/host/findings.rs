@@ -69,7 +69,7 @@ impl Findings {
         flags.set(Capabilities::INSTANT_SNAPSHOTS, can(Abilities::SUBVOLUMES));
         flags.set(Capabilities::CLONES, can(Abilities::SUBVOLUMES) || can(Abilities::REFLINK));
         flags.set(Capabilities::ENFORCED_SIZE, can(Abilities::SUBVOLUME_LIMITS));
-        flags.set(Capabilities::LABEL, can(Abilities::LABELS));
+        flags.set(Capabilities::LABEL, can(Abilities::LABELS) && self.selinux == Selinux::Active);
         flags.set(Capabilities::MOUNTS | Capabilities::LIVE_READERS, self.mounts == Ability::Has);
         flags.set(Capabilities::ID_MAP, self.mounts == Ability::Has && self.id_map == Ability::Has);
         flags

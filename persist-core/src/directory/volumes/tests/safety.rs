@@ -123,3 +123,19 @@ async fn a_source_that_ends_while_it_is_copied_makes_no_volume() {
     store.create(&name("b"), options).await.unwrap_err();
     assert_eq!(store.get(&name("b")).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
+
+#[tokio::test]
+async fn of_a_store_that_is_not_there_nothing_is_said() {
+    let fixture = Fixture::new().await;
+    fixture.store.create(&name("a"), CreateOptions::default()).await.unwrap();
+    let (here, away) = (fixture.dir.path().join("store"), fixture.dir.path().join("away"));
+    // As after an unmount: an empty directory in its place.
+    fs::rename(&here, &away).unwrap();
+    fs::create_dir(&here).unwrap();
+    let got = fixture.store.get(&name("a")).await.unwrap_err();
+    let deleted = fixture.store.delete(&name("a"), DeleteOptions::default()).await.unwrap_err();
+    assert_eq!((got.kind(), deleted.kind()), (ErrorKind::Unavailable, ErrorKind::Unavailable));
+    fs::remove_dir(&here).unwrap();
+    fs::rename(&away, &here).unwrap();
+    fixture.store.get(&name("a")).await.unwrap();
+}
