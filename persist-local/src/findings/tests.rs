@@ -58,8 +58,11 @@ fn privilege_and_quota_add_their_flags() {
     found.mounts = Ability::Lacks("x".into());
     assert_eq!(found.capabilities(), plain.capabilities(), "owners are mapped by a mount");
     let limits = Abilities::SUBVOLUMES | Abilities::REFLINK | Abilities::SUBVOLUME_LIMITS | Abilities::LABELS;
-    let added = findings("btrfs", limits).capabilities().difference(plain.capabilities());
-    assert_eq!(added, C::ENFORCED_SIZE | C::LABEL);
+    let mut labelled = findings("btrfs", limits);
+    let added = |found: &Findings| found.capabilities().difference(plain.capabilities());
+    assert_eq!(added(&labelled), C::ENFORCED_SIZE, "nobody inherits a label without SELinux");
+    labelled.selinux = Selinux::Active;
+    assert_eq!(added(&labelled), C::ENFORCED_SIZE | C::LABEL);
 }
 
 #[test]
