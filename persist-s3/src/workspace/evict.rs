@@ -215,7 +215,7 @@ mod tests {
         report = spaces.evict(0).await.unwrap();
         assert_eq!((report.evicted, report.remarks), (vec![clean.clone()], vec![]));
         drop(holds);
-        assert_eq!(spaces.evict(0).await.unwrap().evicted, [served.clone()]);
+        assert_eq!(spaces.evict(0).await.unwrap().evicted, std::slice::from_ref(served));
         let mut left = [dirty.clone(), attached.clone()];
         left.sort();
         assert_eq!(spaces.list().await.unwrap(), left);

@@ -19,14 +19,14 @@ use std::{
 
 /// A directory as the tree of a commit, which counts what is read of it.
 #[derive(Debug)]
-pub struct Commit {
+pub(crate) struct Commit {
     tree: DirectoryTree,
-    pub reads: AtomicU64,
-    pub fails_at: AtomicU64,
+    pub(crate) reads: AtomicU64,
+    pub(crate) fails_at: AtomicU64,
 }
 
 impl Commit {
-    pub fn of(path: &Path) -> Arc<Self> {
+    pub(crate) fn of(path: &Path) -> Arc<Self> {
         let tree = DirectoryTree::open(path).unwrap();
         Arc::new(Self { tree, reads: AtomicU64::new(0), fails_at: AtomicU64::new(u64::MAX) })
     }
