@@ -12,6 +12,7 @@ mod engine;
 pub mod exclusion;
 #[cfg(test)]
 mod fixture;
+mod fresh;
 mod hooks;
 pub mod host;
 mod inside;

@@ -1,13 +1,171 @@
-//! Volumes on a shared NFS server: **designed, not in this version yet**. This crate is empty.
+//! Volumes on a shared NFS server: the same directory, live on many hosts, with names, snapshots and honest
+//! fencing.
 //!
-//! It will hold what only an NFS store has; the engine that keeps volumes on a directory is shared with
-//! the local store and lives in [`persist_core`]:
+//! ```text
+//! nfs://server/export?directory=volumes     mounted by us, with the kernel's client; needs CAP_SYS_ADMIN
+//! nfs://server/export?profile=efs           with what Amazon EFS asks for (not run against EFS itself)
+//! nfs+mounted:///mnt/files/volumes          on what somebody else has mounted; verified
+//! ```
 //!
-//! - three ways in: `nfs://server/export` mounted by us (kernel client, NFSv4.1 and 4.2),
-//!   `nfs+mounted:///path` for what is mounted already, and the options that Amazon EFS asks for;
-//! - [`SharedAcrossNodes`](persist_core::Access::SharedAcrossNodes): writers on many hosts see each
-//!   other's files, which is what a shared server is for;
-//! - a dead server that never wedges the embedding process;
-//! - leases between hosts of strength [`Advisory`](persist_core::Fencing::Advisory), and said so.
+//! | Key of `nfs://` | Values | Without it |
+//! |---|---|---|
+//! | `version` | `4.2`, `4.1` | 4.2; 4.1 with `profile=efs` |
+//! | `profile` | `efs`: 1 MiB requests, `timeo=600`, `retrans=2`, `noresvport` | the kernel's own |
+//! | `directory` | the store's directory below the export | the export itself |
+//! | `sec` | `sys`, `krb5`, `krb5i`, `krb5p` | what client and server agree on |
+//! | `xprtsec` | `none`, `tls`, `mtls` | none |
+//! | `context` | an SELinux label for everything in the mount | the labels of the server |
+//! | `rsize`, `wsize`, `timeo`, `retrans`, `nconnect` | as nfs(5) | 60 s and 2 repetitions; else as nfs(5) |
 //!
-//! Until then the facade refuses an `nfs://` URL. It does not fall back to anything.
+//! Mounts are hard, with the server's locks. `soft`, `nolock` and `local_lock` are refused, also where somebody
+//! else mounted with them, unless the store is opened read-only. After mounting, every option is looked for
+//! in the mount table: a mount that dropped one is taken away again and is an error. `krb5*`, `tls` and `mtls`
+//! were tested by their refusal alone: no such server was at hand.
+//!
+//! **Fencing is [`Advisory`](persist_core::Fencing::Advisory)**: nothing takes open files away from a writer on
+//! another host. Only a vouch declares a holder on another host dead; no lease runs out by itself.
+//!
+//! Locks between hosts (`flock`) are the server's: they end when their host has been silent for longer than
+//! the server's lease, so work that was interrupted on one host is finished or undone by another. A host that
+//! was cut off for longer must not go on believing that it holds one; the records decide, and they are made
+//! by link(2) under the next number, so of two writers one wins.
+//!
+//! **Databases belong on local storage**, with snapshots shipped elsewhere: every durable write of theirs
+//! would go through the network here.
+
+mod address;
+mod helper;
+mod mounts;
+mod place;
+mod profile;
+mod server;
+mod store;
+
+pub use store::NfsStore;
+
+use address::{Address, Way};
+use mounts::Mounted;
+use persist_core::{
+    Error, OpenMode, OpenOptions, Result, StoreUrl, VolumeStore,
+    directory::{DirectoryStore, StoreAt},
+    linux::{cause::cause, mountinfo::MountTable},
+    tree::Trust,
+};
+use place::NfsPlace;
+use profile::{Use, Version};
+use server::{Server, blocking};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// The schemes of the URLs of this store.
+pub const SCHEMES: [&str; 2] = [address::SCHEME, address::MOUNTED_SCHEME];
+
+/// Opens the store at `nfs://server[:port]/export` or `nfs+mounted:///path`.
+///
+/// `nfs://` needs [`OpenOptions::state_directory`]: a directory of this node, not of a file server, where the
+/// mounts are. One mount serves all stores of this node with the same server, export and options; the last one
+/// to be closed takes it away, unless something is still attached or open.
+///
+/// # Promise
+/// A path without a store is [`NotFound`](persist_core::ErrorKind::NotFound) unless the mode says
+/// [`CreateIfMissing`](OpenMode::CreateIfMissing). A server that does not answer is `Unavailable` within
+/// half a minute. After a refusal no mount is left that was not there.
+///
+/// # Errors
+/// `Invalid` for a URL of another kind, an unknown option or a wrong value, and without a state directory;
+/// `Unavailable` for a server that is not there; `Denied` without privilege, for an export that is read-only or
+/// squashes root; `Unsupported` for an option that the kernel or the server does not take, and for a path that
+/// is not on NFS 4.1 or 4.2; else as the directory engine's open.
+pub async fn open(url: &StoreUrl, options: OpenOptions) -> Result<Arc<dyn VolumeStore>> {
+    open_nfs(url, options).await.map(|store| Arc::new(store) as Arc<dyn VolumeStore>)
+}
+
+/// As [`open`], for those who want the type.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_nfs(url: &StoreUrl, options: OpenOptions) -> Result<NfsStore> {
+    let opened = async {
+        match Way::parse(url)? {
+            Way::Export(address) => open_export(url, *address, options).await,
+            Way::Mounted(path) => open_mounted(url, path, options).await,
+        }
+    };
+    opened.await.map_err(|error| if error.operation().is_some() { error } else { error.during("open", url) })
+}
+
+async fn open_export(url: &StoreUrl, address: Address, options: OpenOptions) -> Result<NfsStore> {
+    let Some(state) = options.state_directory.clone() else {
+        return Err(Error::invalid(
+            "state_directory",
+            "what is mounted by us needs a directory of this node",
+        )
+        .advise("set OpenOptions::state_directory, for instance to /run/NAME of your service"));
+    };
+    let Address { export, profile, directory } = address;
+    let (version, source) = (profile.version, export.source());
+    let mounted = blocking(move || {
+        fs::create_dir_all(&state).map_err(|e| cause(e, "mkdir", state.display()))?;
+        let state = fs::canonicalize(&state).map_err(|e| cause(e, "look at", state.display()))?;
+        Mounted::take(&state, &export, &profile)
+    })
+    .await?;
+    let opened = on_mount(url, &mounted.at(), &directory, (version, source), options).await;
+    match opened {
+        Ok((inner, server, node)) => Ok(NfsStore::new(inner, server, Some(mounted), node)),
+        Err(error) => {
+            // Best effort: the refusal is what the caller must see.
+            let _ = blocking(move || mounted.release()).await;
+            Err(error)
+        }
+    }
+}
+
+async fn open_mounted(url: &StoreUrl, path: PathBuf, options: OpenOptions) -> Result<NfsStore> {
+    if options.state_directory.is_some() {
+        return Err(
+            Error::invalid("state_directory", "what is mounted already needs none").advise("leave it out")
+        );
+    }
+    let used = if options.mode == OpenMode::ReadOnly { Use::Reading } else { Use::Writing };
+    let looked = path.clone();
+    let (at, version, source) = blocking(move || covering(&looked, used)).await?;
+    let directory = path.strip_prefix(&at).map(Path::to_owned).unwrap_or_default();
+    let (inner, server, node) = on_mount(url, &at, &directory, (version, source), options).await?;
+    Ok(NfsStore::new(inner, server, None, node))
+}
+
+/// The mount that the text of `path` is on: nothing is touched, so a dead server cannot hang this.
+fn covering(path: &Path, used: Use) -> Result<(PathBuf, Version, String)> {
+    let table = MountTable::read()?;
+    let mount = table
+        .covering(path)
+        .ok_or_else(|| Error::invalid("url", "the path is on no mount").context("path", path.display()))?;
+    let version = profile::check_mounted(mount, used).map_err(|e| e.context("path", path.display()))?;
+    Ok((mount.at.clone(), version, mount.source.to_string_lossy().into_owned()))
+}
+
+/// Opens the store in `directory` of the mount `at`.
+async fn on_mount(
+    url: &StoreUrl,
+    at: &Path,
+    directory: &Path,
+    (version, source): (Version, String),
+    options: OpenOptions,
+) -> Result<(DirectoryStore, Server, Option<persist_core::NodeId>)> {
+    let server = Server::behind(at)?;
+    let mode = options.mode;
+    let node = options.node.as_ref().map(|node| node.id.clone());
+    let place = StoreAt {
+        root: at.join(directory),
+        kind: address::SCHEME.into(),
+        location: url.to_string(),
+        trust: Trust::Untrusted,
+    };
+    let opened =
+        DirectoryStore::open(place, options, move |root| NfsPlace::probe(root, version, &source, mode));
+    Ok((server.watch(opened).await?, server, node))
+}

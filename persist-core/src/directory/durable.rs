@@ -4,6 +4,7 @@ use crate::{
     error::{Error, Result, Retry},
     linux::cause::cause,
 };
+use rustix::fs::{AtFlags, StatxFlags, statx};
 use std::{
     fs::File,
     io::{self, ErrorKind, Write},
@@ -67,7 +68,8 @@ impl Durable {
             Err(e) if !won && e.kind() != ErrorKind::AlreadyExists => {
                 return Err(cause(e, "link", path.display()));
             }
-            _ => drop(draft),
+            // Closed before it is unlinked: an NFS client keeps an open file under another name (silly rename).
+            _ => drop(draft.into_temp_path()),
         }
         if won {
             self.directory(parent).map_err(unsure)?;
@@ -126,9 +128,11 @@ pub(crate) const DRAFT_PREFIX: &str = ".draft-";
 /// Whether the link was made although link(2) said otherwise: an NFS client that repeats a call whose
 /// reply was lost sees its own success as an error (link(2), BUGS: use stat(2) and look at the count).
 fn is_linked(draft: &NamedTempFile) -> Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = draft.as_file().metadata().map_err(|e| cause(e, "stat", draft.path().display()))?;
-    Ok(metadata.nlink() > 1)
+    // From the server, not from what this host remembers.
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
+    let stat = statx(draft.as_file(), c"", flags, StatxFlags::NLINK);
+    let stat = stat.map_err(|e| cause(e, "stat", draft.path().display()))?;
+    Ok(stat.stx_nlink > 1)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! the process. It orders our own work; what is true on storage rests on numbered records alone. For authors
 //! of stores.
 
+use super::fresh;
 use crate::{
     error::{Error, ErrorKind, Result},
     linux::cause::cause,
@@ -60,6 +61,9 @@ impl Exclusion {
     }
 
     fn lock(path: &Path, hold: Hold, create: OFlags) -> Result<Option<Self>> {
+        if let Some(parent) = path.parent() {
+            fresh::refresh(parent).map_err(|e| cause(e, "look at", parent.display()))?;
+        }
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | create;
         let file: File = open(path, flags, Mode::from_raw_mode(0o600))
             .map_err(|e| cause(e, "open", path.display()))?
@@ -84,7 +88,7 @@ impl Exclusion {
 
 fn is_at(file: &File, path: &Path) -> Result<bool> {
     let held = file.metadata().map_err(|e| cause(e, "stat", path.display()))?;
-    match std::fs::symlink_metadata(path) {
+    match fresh::symlink_metadata(path) {
         Ok(there) => Ok((there.dev(), there.ino()) == (held.dev(), held.ino())),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Error::not_found("removed meanwhile")),
         Err(e) => Err(cause(e, "stat", path.display())),

@@ -12,7 +12,7 @@
 use super::{
     durable::Durable,
     exclusion::{Exclusion, Hold},
-    records,
+    fresh, records,
     stored::StoredVolume,
     volumes::Attributes,
 };
@@ -106,7 +106,7 @@ impl Intent {
 /// # Errors
 /// As the filesystem reports them.
 pub(crate) fn declared_at(path: &Path) -> Result<Option<Work>> {
-    match fs::read(path) {
+    match fresh::read(path) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(cause(e, "read", path.display())),

@@ -3,7 +3,10 @@
 //! A record is made by link(2) under the next number, so of several writers one wins, on every
 //! filesystem. Older numbers are removed; the newest never is. For authors of stores.
 
-use super::durable::{Claimed, DRAFT_PREFIX, Durable, unsure};
+use super::{
+    durable::{Claimed, DRAFT_PREFIX, Durable, unsure},
+    fresh,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     linux::cause::cause,
@@ -95,7 +98,7 @@ pub fn publish<T: Serialize>(
 /// # Errors
 /// `NotFound`; `Corrupt`.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let bytes = fs::read(path).map_err(|e| cause(e, "read", path.display()))?;
+    let bytes = fresh::read(path).map_err(|e| cause(e, "read", path.display()))?;
     parse(path, &bytes)
 }
 
@@ -133,7 +136,7 @@ fn numbers(directory: &Path) -> Result<Vec<u64>> {
 
 /// The numbers in `directory`; `None` if it is not there.
 fn listed(directory: &Path) -> Result<Option<Vec<u64>>> {
-    let entries = match fs::read_dir(directory) {
+    let entries = match fresh::read_dir(directory) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(cause(e, "list", directory.display())),
@@ -145,7 +148,7 @@ fn listed(directory: &Path) -> Result<Option<Vec<u64>>> {
         match text.parse() {
             // Not `+1` or `01`: nobody would find it again under its number.
             Ok(number) if u64::to_string(&number) == text => numbers.push(number),
-            _ if text.starts_with(DRAFT_PREFIX) => {}
+            _ if text.starts_with(DRAFT_PREFIX) || fresh::is_removed(&text) => {}
             _ => return Err(foreign(directory, &text)),
         }
     }

@@ -7,6 +7,7 @@ use super::{
     care::measure,
     durable::Claimed,
     engine::Engine,
+    fresh,
     intents::{self, Intent, Work},
     names::Named,
     records::{self, Numbered},
@@ -23,7 +24,7 @@ use crate::{
     volume::{TRASH_WINDOW, VolumeState},
     wait::until_found,
 };
-use std::{fs, io, ops::ControlFlow, path::Path};
+use std::{io, ops::ControlFlow, path::Path};
 
 /// What was found of a dead owner's work.
 #[derive(Debug)]
@@ -218,7 +219,7 @@ impl Engine {
 /// # Errors
 /// As the filesystem reports them.
 pub(crate) fn is_there(path: &Path) -> Result<bool> {
-    match fs::symlink_metadata(path) {
+    match fresh::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(cause(e, "stat", path.display())),

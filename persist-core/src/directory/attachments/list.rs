@@ -6,6 +6,7 @@ use crate::{
     directory::{
         calls::{Output, ReaderGone},
         engine::Engine,
+        fresh,
         layout::VolumeLayout,
     },
     error::{Error, ErrorKind, Result},
@@ -13,7 +14,7 @@ use crate::{
     linux::cause::cause,
 };
 use futures::stream::{BoxStream, StreamExt};
-use std::{fs, sync::Arc};
+use std::sync::Arc;
 
 impl Engine {
     pub(crate) fn attachments(
@@ -43,7 +44,7 @@ impl Engine {
         }
         let volumes = self.layout.volumes();
         let named = |e| -> Error { cause(e, "list", volumes.display()) };
-        let entries = match fs::read_dir(&volumes) {
+        let entries = match fresh::read_dir(&volumes) {
             Ok(entries) => entries,
             Err(e) => return out.give(Err(named(e))),
         };

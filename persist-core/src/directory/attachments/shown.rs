@@ -10,6 +10,7 @@ use crate::{
     directory::{
         durable::DRAFT_PREFIX,
         engine::Engine,
+        fresh,
         layout::VolumeLayout,
         place::{CutMode, MountMode, MountRequest, MountSite, Unmounted},
     },
@@ -170,7 +171,7 @@ impl Engine {
         meter: &Meter,
     ) -> Result<()> {
         let directory = layout.views_of(id);
-        let entries = match fs::read_dir(&directory) {
+        let entries = match fresh::read_dir(&directory) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             entries => entries.map_err(|e| cause(e, "list", directory.display()))?,
         };

@@ -9,6 +9,7 @@ use crate::{
     directory::{
         durable::{Claimed, DRAFT_PREFIX},
         engine::Engine,
+        fresh,
         layout::VolumeLayout,
         place::Verdict,
         records,
@@ -21,7 +22,7 @@ use crate::{
     snapshot::SnapshotName,
 };
 use serde::{Deserialize, Serialize};
-use std::{fs, io, path::PathBuf};
+use std::{io, path::PathBuf};
 
 /// An attachment as its file describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,7 +188,7 @@ impl Engine {
     pub(super) fn volume_of(&self, id: &AttachmentId) -> Result<Option<VolumeLayout>> {
         let volumes = self.layout.volumes();
         let named = |e| cause(e, "list", volumes.display());
-        let entries = match fs::read_dir(&volumes) {
+        let entries = match fresh::read_dir(&volumes) {
             // A store has this directory: without it, nothing can be said of any attachment.
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(self.gone()),
             entries => entries.map_err(named)?,
@@ -197,7 +198,7 @@ impl Engine {
             let Some(volume) = name.to_str().and_then(crate::id::VolumeId::parse) else { continue };
             let layout = self.layout.volume(&volume);
             let path = layout.attachment(id);
-            match fs::symlink_metadata(&path) {
+            match fresh::symlink_metadata(&path) {
                 Ok(_) => return Ok(Some(layout)),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(cause(e, "stat", path.display())),
@@ -219,7 +220,7 @@ pub(super) fn read(layout: &VolumeLayout, id: &AttachmentId) -> Result<Option<St
 pub(super) fn attachment_ids(layout: &VolumeLayout) -> Result<Vec<Result<AttachmentId>>> {
     let directory = layout.attachments();
     let named = |e| cause(e, "list", directory.display());
-    let entries = match fs::read_dir(&directory) {
+    let entries = match fresh::read_dir(&directory) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(named)?,
     };
@@ -229,7 +230,7 @@ pub(super) fn attachment_ids(layout: &VolumeLayout) -> Result<Vec<Result<Attachm
         let text = name.to_string_lossy();
         match AttachmentId::parse(&text) {
             Some(id) => ids.push(Ok(id)),
-            None if text.starts_with(DRAFT_PREFIX) => {}
+            None if text.starts_with(DRAFT_PREFIX) || fresh::is_removed(&text) => {}
             None => ids.push(Err(foreign(directory.join(&name)))),
         }
     }

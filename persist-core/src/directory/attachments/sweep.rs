@@ -9,7 +9,7 @@ use crate::{
     directory::{
         engine::Engine,
         exclusion::{Exclusion, Hold},
-        intents,
+        fresh, intents,
         layout::VolumeLayout,
         place::Verdict,
     },
@@ -128,7 +128,7 @@ impl Engine {
 
 fn ids_in(directory: &Path) -> Result<BTreeSet<AttachmentId>> {
     let named = |e| cause(e, "list", directory.display());
-    let entries = match fs::read_dir(directory) {
+    let entries = match fresh::read_dir(directory) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
         entries => entries.map_err(named)?,
     };

@@ -3,7 +3,7 @@
 use super::Pruner;
 use crate::{
     care::{PruneItem, PruneReason},
-    directory::{durable::DRAFT_PREFIX, stored::Located},
+    directory::{durable::DRAFT_PREFIX, fresh, stored::Located},
     error::Result,
     linux::cause::cause,
 };
@@ -36,7 +36,7 @@ impl Pruner<'_> {
 
 fn drafts_in(directory: &Path) -> Result<Vec<PathBuf>> {
     let named = |e| cause(e, "list", directory.display());
-    let entries = match fs::read_dir(directory) {
+    let entries = match fresh::read_dir(directory) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(named)?,
     };

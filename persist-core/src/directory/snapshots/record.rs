@@ -1,14 +1,14 @@
 //! The record of a snapshot on disk, and which records count.
 
 use crate::{
-    directory::{durable::DRAFT_PREFIX, layout::VolumeLayout, records},
+    directory::{durable::DRAFT_PREFIX, fresh, layout::VolumeLayout, records},
     error::{Error, ErrorKind, Result},
     id::Generation,
     linux::cause::cause,
     snapshot::{SnapshotKind, SnapshotName, SnapshotRecord},
 };
 use serde::{Deserialize, Serialize};
-use std::{fs, io};
+use std::io;
 
 /// A snapshot as its file describes it. Written once, by link(2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ pub(crate) fn read(layout: &VolumeLayout, name: &SnapshotName) -> Result<Option<
 pub(crate) fn names(layout: &VolumeLayout) -> Result<Vec<Result<SnapshotName>>> {
     let directory = layout.snapshots();
     let named = |e| cause(e, "list", directory.display());
-    let entries = match fs::read_dir(&directory) {
+    let entries = match fresh::read_dir(&directory) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(named)?,
     };
@@ -63,7 +63,7 @@ pub(crate) fn names(layout: &VolumeLayout) -> Result<Vec<Result<SnapshotName>>> 
     for entry in entries {
         let name = entry.map_err(named)?.file_name();
         let text = name.to_string_lossy();
-        if text.starts_with(DRAFT_PREFIX) {
+        if text.starts_with(DRAFT_PREFIX) || fresh::is_removed(&text) {
             continue;
         }
         found.push(SnapshotName::new(&*text).map_err(|_| {

@@ -9,6 +9,7 @@ use crate::{
         durable::{DRAFT_PREFIX, unsure},
         engine::Engine,
         exclusion::Exclusion,
+        fresh,
         intents::{self, Intent},
         layout::VolumeLayout,
         names::Named,
@@ -230,7 +231,7 @@ impl Engine {
 
 /// The names in `directory`, drafts left out; none if it is not there.
 pub(in crate::directory) fn names(directory: &Path) -> Result<Vec<String>> {
-    let entries = match fs::read_dir(directory) {
+    let entries = match fresh::read_dir(directory) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(|e| cause(e, "list", directory.display()))?,
     };
@@ -238,7 +239,7 @@ pub(in crate::directory) fn names(directory: &Path) -> Result<Vec<String>> {
     for entry in entries {
         let entry = entry.map_err(|e| cause(e, "list", directory.display()))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with(DRAFT_PREFIX) {
+        if !name.starts_with(DRAFT_PREFIX) && !fresh::is_removed(&name) {
             names.push(name);
         }
     }

@@ -4,6 +4,7 @@ use crate::{
     directory::{
         calls::{Output, ReaderGone},
         engine::Engine,
+        fresh,
         names::Named,
     },
     error::{Error, ErrorKind, Result},
@@ -12,9 +13,7 @@ use crate::{
     name::VolumeName,
     volume::{ListOptions, ListStates, VolumeRecord, VolumeState},
 };
-use std::{
-    collections::BinaryHeap, ffi::OsString, fs, ops::ControlFlow, os::unix::ffi::OsStrExt, path::Path,
-};
+use std::{collections::BinaryHeap, ffi::OsString, ops::ControlFlow, os::unix::ffi::OsStrExt, path::Path};
 
 /// How many names one pass over a directory keeps: 2 MiB of the longest names, and few passes over the
 /// largest stores.
@@ -77,7 +76,7 @@ pub(in crate::directory) fn each_name(
 /// The `count` smallest names after `after`, in order.
 fn next_names(directory: &Path, after: Option<&OsString>, count: usize) -> Result<Vec<OsString>> {
     let mut smallest = BinaryHeap::new();
-    for entry in fs::read_dir(directory).map_err(|e| cause(e, "list", directory.display()))? {
+    for entry in fresh::read_dir(directory).map_err(|e| cause(e, "list", directory.display()))? {
         let name = entry.map_err(|e| cause(e, "list", directory.display()))?.file_name();
         let hidden = name.as_bytes().starts_with(b".");
         if hidden || after.is_some_and(|after| name <= *after) {
@@ -123,6 +122,7 @@ fn foreign() -> Error {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::fs;
 
     proptest! {
         #[test]
