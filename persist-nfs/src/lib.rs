@@ -67,7 +67,7 @@ pub const SCHEMES: [&str; 2] = [address::SCHEME, address::MOUNTED_SCHEME];
 ///
 /// `nfs://` needs [`OpenOptions::state_directory`]: a directory of this node, not of a file server, where the
 /// mounts are. One mount serves all stores of this node with the same server, export and options; the last one
-/// to be closed takes it away, unless something is still attached or open.
+/// to be closed takes it away, unless something of this node is still attached.
 ///
 /// # Promise
 /// A path without a store is [`NotFound`](persist_core::ErrorKind::NotFound) unless the mode says

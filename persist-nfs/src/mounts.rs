@@ -77,7 +77,8 @@ impl Mounted {
         self.directory.join("at")
     }
 
-    /// Takes the mount away if no other store uses it; one with open files stays for the next open.
+    /// Takes the mount away if no other store uses it. Files that are open on it, as some of a closed store are
+    /// until it is dropped, stay open; the last one takes the connection along.
     ///
     /// # Errors
     /// `Unavailable` if the server does not take what is left to write; as the system reports them.
@@ -87,9 +88,14 @@ impl Mounted {
         drop(users);
         let Some(_last) = Exclusion::attempt(&directory.join("users"), Hold::Alone)? else { return Ok(()) };
         let at = directory.join("at");
-        let unmounted = Helpers::default().run(&Task::Unmount(&c_path(&at)?), UNMOUNT_PATIENCE)?;
+        let (helpers, path) = (Helpers::default(), c_path(&at)?);
+        let mut unmounted = helpers.run(&Task::Unmount(&path), UNMOUNT_PATIENCE)?;
+        if unmounted == Err(Errno::BUSY) {
+            unmounted = helpers.run(&Task::Detach(&path), UNMOUNT_PATIENCE)?;
+        }
         match unmounted {
-            Ok(()) | Err(Errno::BUSY | Errno::INVAL) => Ok(()),
+            // Somebody has unmounted it by hand.
+            Ok(()) | Err(Errno::INVAL) => Ok(()),
             Err(e) => Err(cause(e, "unmount", at.display())),
         }
     }
@@ -120,7 +126,8 @@ fn mount_or_find(at: &Path, export: &Export, profile: &Profile) -> Result<()> {
             let detached = Helpers::default().run(&Task::Detach(&c_path(at)?), UNMOUNT_PATIENCE);
             let refusal =
                 Error::new(ErrorKind::Unsupported, "the mount is not as asked, and was taken away again")
-                    .advise("leave the option out, or use a kernel and a server that know it");
+                    .advise("leave the option out, use a kernel and a server that know it, or, for `nconnect`, ask for the \
+                         same with every mount of this server");
             let refusal = found.unwrap_or_default().iter().fold(refusal, |error, d| {
                 error.context(d.field, format_args!("wanted {:?}, is {:?}", d.wanted, d.actual))
             });

@@ -83,6 +83,10 @@ const EFS_FLAG: &str = "noresvport";
 /// (nfs(5), the values of TCP), whatever the host's own configuration.
 const DEFAULTS: [(&str, &str); 2] = [("timeo", "600"), ("retrans", "2")];
 
+/// Mounts of one server share a cache, and with it the options and the label of whoever came first (nfs(5)):
+/// seen on Linux 6.1, where another mount's `timeo` was kept without a word. Ours have one of their own.
+const OWN_CACHE: &str = "nosharecache";
+
 impl Profile {
     /// Reads the options of a URL.
     ///
@@ -113,10 +117,8 @@ impl Profile {
                 values.push((key, value.to_owned()));
             }
         }
-        let mut flags = Vec::new();
+        let mut flags = vec![OWN_CACHE];
         flags.extend(efs.then_some(EFS_FLAG));
-        // Mounts of one server share their caches, and with them the label of the first one (nfs(5)).
-        flags.extend(given("context").map(|_| "nosharecache"));
         Ok(Self { version, values, flags })
     }
 
@@ -164,12 +166,15 @@ mod tests {
     #[test]
     fn each_profile_says_what_the_kernel_is_told() {
         for (query, line) in [
-            ("", "vers=4.2,hard,timeo=600,retrans=2"),
-            ("version=4.1&timeo=50&nconnect=4", "vers=4.1,hard,timeo=50,retrans=2,nconnect=4"),
-            ("profile=efs", "vers=4.1,hard,rsize=1048576,wsize=1048576,timeo=600,retrans=2,noresvport"),
+            ("", "vers=4.2,hard,timeo=600,retrans=2,nosharecache"),
+            ("version=4.1&timeo=50&nconnect=4", "vers=4.1,hard,timeo=50,retrans=2,nconnect=4,nosharecache"),
+            (
+                "profile=efs",
+                "vers=4.1,hard,rsize=1048576,wsize=1048576,timeo=600,retrans=2,nosharecache,noresvport",
+            ),
             (
                 "profile=efs&rsize=65536&sec=krb5p",
-                "vers=4.1,hard,rsize=65536,wsize=1048576,timeo=600,retrans=2,sec=krb5p,noresvport",
+                "vers=4.1,hard,rsize=65536,wsize=1048576,timeo=600,retrans=2,sec=krb5p,nosharecache,noresvport",
             ),
             (
                 "context=system_u:object_r:nfs_t:s0&xprtsec=mtls",

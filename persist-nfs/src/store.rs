@@ -248,7 +248,7 @@ impl VolumeStore for NfsStore {
     }
 
     /// Joins what is under way; then takes the mount away, if it is ours and nobody needs it: no other store of
-    /// this node, no attachment of this node, no open file.
+    /// this node, and no attachment of this node.
     async fn close(&self) -> Result<()> {
         let close = async {
             let attached = self.is_attached().await;

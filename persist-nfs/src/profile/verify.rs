@@ -95,7 +95,7 @@ mod tests {
     use crate::address::Way;
     use persist_core::linux::mountinfo::MountTable;
 
-    const AS_ASKED: &str = "rw,vers=4.2,rsize=262144,wsize=262144,namlen=255,hard,proto=tcp,timeo=600,retrans=2,sec=sys,clientaddr=127.0.0.1,local_lock=none,addr=127.0.0.1";
+    const AS_ASKED: &str = "rw,nosharecache,vers=4.2,rsize=262144,wsize=262144,namlen=255,hard,proto=tcp,timeo=600,retrans=2,sec=sys,clientaddr=127.0.0.1,local_lock=none,addr=127.0.0.1";
 
     fn mount(filesystem: &str, source: &str, options: &str) -> Mount {
         let line = format!("36 35 0:50 / /m rw,relatime - {filesystem} {source} {options}\n");
@@ -129,16 +129,18 @@ mod tests {
             assert_eq!(fields(&format!("nfs://files/srv?{query}"), &found), [field], "{query}");
         }
         let labelled = fields("nfs://files/srv?context=a:b:c:s0", &found);
-        assert_eq!(labelled, ["context", "nosharecache"]);
+        assert_eq!(labelled, ["context"]);
         assert_eq!(fields("nfs://files/srv?profile=efs", &found), ["vers", "noresvport"]);
         assert_eq!(fields("nfs://other/srv", &found), ["source"]);
+        let shared = mount("nfs4", "files:/srv", &AS_ASKED.replace("nosharecache,", ""));
+        assert_eq!(fields("nfs://files/srv", &shared), ["nosharecache"]);
         let soft = AS_ASKED.replace("hard", "soft").replace("local_lock=none", "local_lock=all");
         assert_eq!(fields("nfs://files/srv", &mount("nfs4", "files:/srv", &soft)), ["local_lock", "hard"]);
     }
 
     #[test]
     fn a_quoted_label_is_the_label() {
-        let options = format!("{AS_ASKED},nosharecache,context=\"a:b:c:s0\"");
+        let options = format!("{AS_ASKED},context=\"a:b:c:s0\"");
         let found = mount("nfs4", "files:/srv", &options);
         assert_eq!(fields("nfs://files/srv?context=a:b:c:s0", &found), Vec::<String>::new());
     }

@@ -1,1 +1,94 @@
-fn main() {}
+//! The store on a real kernel NFS server over XFS, in a virtual machine without hardware support.
+//!
+//! `PERSIST_REQUIRE=nfs cargo test -p persist-nfs --test vm` boots it; without the variable the tests are
+//! ignored, so that the plain test command starts no machine. In the machine this same program runs as
+//! `/guest SUITE...`, and as the two clients.
+
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test"
+)]
+
+mod client;
+mod conformance;
+mod hosts;
+mod machine;
+mod outage;
+mod url;
+
+use libtest_mimic::{Arguments, Trial};
+use std::process::ExitCode;
+
+/// The suites, a boot each.
+const SUITES: [&str; 4] = ["url", "hosts", "outage", "conformance"];
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if std::env::var_os("PERSIST_GUEST").is_some() {
+        return if words.first().is_some_and(|word| word == client::MARK) {
+            client::main(&words[1..])
+        } else {
+            guest(&words)
+        };
+    }
+    let required =
+        std::env::var("PERSIST_REQUIRE").is_ok_and(|list| list.split(',').any(|name| name == "nfs"));
+    let missing = machine::missing();
+    // The suites share a machine: one boot.
+    let trial = match (missing, required) {
+        (None, true) => Trial::test("kernel_nfs", || machine::run(&SUITES)),
+        (Some(why), true) => Trial::test("kernel_nfs", move || Err(format!("required, but {why}").into())),
+        (why, false) => {
+            let why = why.unwrap_or_else(|| "not in PERSIST_REQUIRE".into());
+            Trial::test(format!("kernel_nfs ({why})"), || Ok(())).with_ignored_flag(true)
+        }
+    };
+    libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
+}
+
+/// The tests inside the machine, one suite after the other: an outage is for all.
+fn guest(suites: &[String]) -> ExitCode {
+    let mut passed = true;
+    for suite in suites {
+        let (trials, threads) = match suite.split_once(':').map_or(suite.as_str(), |(suite, _)| suite) {
+            "url" => (url::trials(), 1),
+            "hosts" => (hosts::trials(), 1),
+            "outage" => (outage::trials(), 1),
+            "conformance" => (conformance::trials(), 3),
+            other => panic!("no such suite: {other}"),
+        };
+        println!("=== {suite}");
+        let arguments = Arguments {
+            test_threads: Some(threads),
+            filter: suite.split_once(':').map(|(_, filter)| filter.to_owned()),
+            ..Arguments::default()
+        };
+        passed &= !libtest_mimic::run(&arguments, trials).has_failed();
+    }
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs a test's future.
+pub fn block<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let done = runtime.block_on(future);
+    // A thread may wait for a server that is gone.
+    runtime.shutdown_background();
+    done
+}
+
+/// Runs a program of the machine that must succeed, and gives what it printed.
+pub fn shell(script: &str) -> String {
+    let output = std::process::Command::new("/bin/sh").args(["-c", script]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}: {}: {said}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

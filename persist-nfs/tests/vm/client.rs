@@ -1,0 +1,156 @@
+//! A host: this program in a network and under a name of its own, which is told what to do line by line.
+//!
+//! Each command is answered by one line: `ok ...`, or `err KIND text`.
+
+use futures::TryStreamExt;
+use persist_core::{
+    Access, AttachOptions, AttachmentId, Error, Node, OpenMode, OpenOptions, Result, Takeover, VolumeStore,
+    Vouch, Workload, attachment::AttachmentFilter, volume::ListOptions,
+};
+use std::{
+    io::{BufRead, Write},
+    process::ExitCode,
+    sync::Arc,
+};
+
+/// The first argument of a host.
+pub const MARK: &str = "client";
+
+/// Serves commands on a store: `client URL NAME`.
+pub fn main(words: &[String]) -> ExitCode {
+    let [url, name] = words else { panic!("{words:?}") };
+    super::block(async {
+        let node = Node::new(name.parse().unwrap(), "boot-1".to_owned().try_into().unwrap());
+        let options = OpenOptions::default()
+            .with_mode(OpenMode::CreateIfMissing)
+            .with_node(node)
+            .with_state_directory(format!("/tmp/{name}"));
+        let store = persist_nfs::open(&url.parse().unwrap(), options).await;
+        let store = match store {
+            Ok(store) => store,
+            Err(error) => {
+                say(Err(error));
+                return ExitCode::FAILURE;
+            }
+        };
+        say(Ok(store.info().id.to_string()));
+        for line in std::io::stdin().lock().lines() {
+            let line = line.unwrap();
+            let words: Vec<&str> = line.split(' ').collect();
+            say(command(&store, &words).await);
+        }
+        ExitCode::SUCCESS
+    })
+}
+
+fn say(answer: Result<String>) {
+    let line = match answer {
+        Ok(text) => format!("ok {text}"),
+        Err(error) => format!("err {:?} {error}", error.kind()),
+    };
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").unwrap();
+    out.flush().unwrap();
+}
+
+async fn command(store: &Arc<dyn VolumeStore>, words: &[&str]) -> Result<String> {
+    Ok(match words {
+        ["create", name] => store.create(&name.parse()?, Default::default()).await?.volume.id.to_string(),
+        ["get", name] => store.get(&name.parse()?).await?.id.to_string(),
+        ["delete", name] => format!("{:?}", store.delete(&name.parse()?, Default::default()).await?.outcome),
+        ["list"] => {
+            let found: Vec<_> = store.list(ListOptions::default()).try_collect().await?;
+            found.iter().map(|volume| volume.name.to_string()).collect::<Vec<_>>().join(" ")
+        }
+        ["attach", name, workload, access] => attach(store, name, workload, access, Takeover::Never).await?,
+        ["vouch", name, workload, id, epoch] => {
+            let held: Vec<_> = store.attachments(AttachmentFilter::default()).try_collect().await?;
+            let held = held.into_iter().find(|record| record.id.to_string() == *id);
+            let held = held.ok_or_else(|| Error::not_found("no such attachment"))?;
+            assert_eq!(held.epoch.to_string(), *epoch);
+            let vouch = Vouch::new(held.id, held.epoch, "the test cut it off");
+            attach(store, name, workload, "write", Takeover::Vouched(vouch)).await?
+        }
+        ["sync", id] => format!("{:?}", store.sync(&id_of(id)?, Default::default()).await?),
+        ["detach", id] => {
+            format!("{:?}", store.detach(&id_of(id)?, Default::default()).await?)
+        }
+        ["snapshot", name, snapshot] => {
+            let taken = store.snapshot(&name.parse()?, &snapshot.parse()?, Default::default()).await?;
+            format!("{:?}", taken.outcome)
+        }
+        ["snapshots", name] => {
+            let found: Vec<_> = store.snapshots(&name.parse()?, ListOptions::default()).try_collect().await?;
+            found.len().to_string()
+        }
+        ["health"] => {
+            let found = store.health().await?;
+            found.iter().map(|health| health.reason.clone()).collect::<Vec<_>>().join(" ")
+        }
+        ["close"] => store.close().await.map(|()| String::new())?,
+        ["put", path, text] => put(path, text),
+        ["fill", path, megabytes] => fill(path, megabytes.parse().unwrap()),
+        ["cat", path] => std::fs::read_to_string(path).unwrap_or_else(|e| e.to_string()),
+        ["waiting"] => waiting_threads().to_string(),
+        other => panic!("no such command: {other:?}"),
+    })
+}
+
+fn id_of(text: &str) -> Result<AttachmentId> {
+    AttachmentId::parse(text).ok_or_else(|| Error::invalid("id", "not the id of an attachment"))
+}
+
+async fn attach(
+    store: &Arc<dyn VolumeStore>,
+    name: &str,
+    workload: &str,
+    access: &str,
+    takeover: Takeover,
+) -> Result<String> {
+    let access = match access {
+        "write" => Access::ReadWrite,
+        "shared" => Access::SharedAcrossNodes,
+        "read" => Access::ReadOnly,
+        other => panic!("no such access: {other}"),
+    };
+    let mut options = AttachOptions::default().with_workload(Workload::new(workload)?).with_access(access);
+    options.takeover = takeover;
+    if access == Access::ReadOnly {
+        let target = format!("/tmp/{workload}");
+        std::fs::create_dir_all(&target).unwrap();
+        options = options.with_target(target);
+    }
+    let attachment = store.attach(&name.parse()?, options).await?;
+    Ok(format!("{} {} {}", attachment.id, attachment.epoch, attachment.path().display()))
+}
+
+fn put(path: &str, text: &str) -> String {
+    let written = std::fs::File::create(path).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written.map_or_else(|e| e.to_string(), |()| "put".into())
+}
+
+/// Writes numbered blocks and makes each durable: a server that restarts in between must lose none.
+fn fill(path: &str, blocks: u32) -> String {
+    let written = std::fs::File::create(path).and_then(|mut file| {
+        for block in 0..blocks {
+            file.write_all(&[block as u8; 1 << 16])?;
+            file.sync_all()?;
+            if block == 4 {
+                std::fs::write("/tmp/filling", "")?;
+            }
+        }
+        Ok(())
+    });
+    written.map_or_else(|e| e.to_string(), |()| "filled".into())
+}
+
+/// Threads of this process that wait in the kernel and take no signal (`D` of proc_pid_stat(5)).
+fn waiting_threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let stats =
+        tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default());
+    stats.filter(|stat| stat.contains(") D ")).count()
+}

@@ -1,0 +1,62 @@
+//! The conformance suite: every promise of the contract on NFS 4.2 and on NFS 4.1.
+
+use async_trait::async_trait;
+use libtest_mimic::Trial;
+use persist_core::{
+    Node, OpenMode, OpenOptions, Result, VolumeStore,
+    clock::{Clock, Environment, ManualClock, SystemEnvironment},
+    conformance::{Subject, promises},
+};
+use std::{path::Path, sync::Arc};
+use tempfile::TempDir;
+
+/// A store on a mount that is there already, gone with its directory.
+struct Mounted {
+    directory: TempDir,
+    clock: ManualClock,
+}
+
+#[async_trait]
+impl Subject for Mounted {
+    async fn open(&self, node: Node) -> Result<Arc<dyn VolumeStore>> {
+        let url = format!("nfs+mounted://{}/store", self.directory.path().display()).parse()?;
+        let environment = Environment { clock: Arc::new(self.clock.clone()), ..Environment::default() };
+        let options = OpenOptions::default()
+            .with_mode(OpenMode::CreateIfMissing)
+            .with_node(node)
+            .with_environment(environment);
+        persist_nfs::open(&url, options).await
+    }
+
+    fn scratch(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let points = table.lines().rev().filter_map(|line| line.split(' ').nth(4));
+        for point in points.filter(|point| Path::new(point).starts_with(self.directory.path())) {
+            let _ = rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH);
+        }
+    }
+}
+
+pub fn trials() -> Vec<Trial> {
+    let on = |(version, mount): (&'static str, &'static str)| {
+        promises().iter().map(move |promise| {
+            let promise = *promise;
+            Trial::test(format!("nfs_{version}::{}::{}", promise.group, promise.name), move || {
+                let clock = ManualClock::at(SystemEnvironment.now());
+                promise.check(Arc::new(Mounted { directory: tempfile::tempdir_in(mount).unwrap(), clock }));
+                Ok(())
+            })
+        })
+    };
+    [("4_2", "/m42/c"), ("4_1", "/m41/c")].into_iter().flat_map(on).collect()
+}
