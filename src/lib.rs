@@ -16,7 +16,9 @@
 //! | Scheme | Store | Feature |
 //! |---|---|---|
 //! | `local:///path` | a filesystem of this server | `local` (default) |
-//! | `nfs://`, `nfs+mounted://`, `s3://` | designed, not in this version yet: refused | `nfs`, `s3` |
+//! | `nfs://server/export` | an NFS server, mounted by the store; needs a state directory and privilege | `nfs` |
+//! | `nfs+mounted:///path` | an NFS mount that is there already | `nfs` |
+//! | `s3://` | designed, not in this version yet: refused | `s3` |
 //!
 //! Every other crate of this workspace takes time, randomness, identity and settings as arguments;
 //! [`from_env`] is the one place that reads the environment.
@@ -24,6 +26,8 @@
 pub use persist_core::*;
 #[cfg(feature = "local")]
 pub use persist_local as local;
+#[cfg(feature = "nfs")]
+pub use persist_nfs as nfs;
 
 use std::{ffi::OsString, sync::Arc};
 
@@ -101,18 +105,22 @@ async fn bind_volume(url: &VolumeUrl, open: OpenOptions, bind: BindOptions) -> R
 }
 
 /// The explicit list of stores: no registry, no code before `main`.
-#[cfg_attr(not(feature = "local"), expect(unused_variables, reason = "no store of this build takes options"))]
+#[cfg_attr(
+    not(any(feature = "local", feature = "nfs")),
+    expect(unused_variables, reason = "no store of this build takes options")
+)]
 async fn open_store(url: &StoreUrl, options: OpenOptions) -> Result<Arc<dyn VolumeStore>> {
     match url.scheme() {
         #[cfg(feature = "local")]
         "local" => persist_local::open(url, options).await,
         #[cfg(not(feature = "local"))]
         "local" => Err(unsupported(url, "this build has no local stores", "build with the feature `local`")),
-        "nfs" | "nfs+mounted" => Err(unsupported(
-            url,
-            "NFS stores (feature `nfs`) are not in this version",
-            "use local:///path, or a later version",
-        )),
+        #[cfg(feature = "nfs")]
+        "nfs" | "nfs+mounted" => persist_nfs::open(url, options).await,
+        #[cfg(not(feature = "nfs"))]
+        "nfs" | "nfs+mounted" => {
+            Err(unsupported(url, "this build has no NFS stores", "build with the feature `nfs`"))
+        }
         "s3" => Err(unsupported(
             url,
             "object stores (feature `s3`) are not in this version",
@@ -191,8 +199,12 @@ mod tests {
     #[tokio::test]
     async fn a_scheme_that_is_not_here_is_refused_by_name() {
         for (url, kind, word) in [
+            #[cfg(not(feature = "nfs"))]
             ("nfs://server/export", ErrorKind::Unsupported, "feature `nfs`"),
-            ("nfs+mounted:///srv", ErrorKind::Unsupported, "feature `nfs`"),
+            #[cfg(feature = "nfs")]
+            ("nfs://server/export", ErrorKind::Invalid, "state_directory"),
+            #[cfg(feature = "nfs")]
+            ("nfs+mounted:///proc/x", ErrorKind::Unsupported, "not on NFSv4"),
             ("s3://bucket/prefix", ErrorKind::Unsupported, "feature `s3`"),
             ("ftp://server/x", ErrorKind::Invalid, "known are local"),
             ("/srv/x", ErrorKind::Invalid, "local:///path"),

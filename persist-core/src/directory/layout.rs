@@ -27,6 +27,9 @@ use crate::{
 };
 use std::path::{Path, PathBuf};
 
+/// The file that whoever changes a volume holds.
+pub(crate) const EXCLUSION: &str = "exclusion";
+
 /// The paths of one store.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
@@ -94,7 +97,7 @@ impl VolumeLayout {
     }
 
     pub(crate) fn exclusion(&self) -> PathBuf {
-        self.root.join("exclusion")
+        self.root.join(EXCLUSION)
     }
 
     pub(crate) fn records(&self) -> PathBuf {

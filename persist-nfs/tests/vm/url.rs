@@ -21,7 +21,7 @@ pub fn trials() -> Vec<Trial> {
         ("a_mount_that_breaks_promises_serves_readers_alone", soft),
         ("a_read_only_export_and_a_squashed_root_are_explained", denied),
         ("a_path_that_is_not_on_nfs_is_refused", not_nfs),
-        ("an_attach_reads_back_what_it_wrote_and_no_helper_is_left", quickstart),
+        ("the_five_verbs_leave_what_they_say_on_the_server", quickstart),
     ];
     tests.into_iter().map(|(name, test)| Trial::test(name, move || Ok(test()))).collect()
 }
@@ -164,6 +164,11 @@ fn quickstart() {
         store.detach(&bound.attachment().id, Default::default()).await.unwrap();
         let health = store.health().await.unwrap();
         assert!(health.iter().any(|h| h.reason == "server-answers"), "{health:?}");
+        let bypass = DeleteOptions::default().with_trash(Trash::Bypass);
+        store.create(&"gone".parse().unwrap(), Default::default()).await.unwrap();
+        store.delete(&"gone".parse().unwrap(), bypass).await.unwrap();
+        let left = shell("find /srv/u/q/removed /srv/u/q/intents -mindepth 1");
+        assert_eq!(left, "", "a removed volume leaves nothing");
         store.close().await.unwrap();
     });
     let found = shell("find /srv/u/q -type f -size 1024k | wc -l");

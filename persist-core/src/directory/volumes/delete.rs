@@ -11,7 +11,7 @@ use crate::{
         exclusion::Exclusion,
         fresh,
         intents::{self, Intent},
-        layout::VolumeLayout,
+        layout::{EXCLUSION, VolumeLayout},
         names::Named,
         place::Verdict,
         snapshots::record,
@@ -213,12 +213,29 @@ impl Engine {
     pub(in crate::directory) fn remove_remains(&self, id: &VolumeId, meter: &Meter) -> Result<()> {
         meter.enter(Phase::Remove);
         let remains = self.layout.removed().join(id.to_string());
+        self.remove_exclusion(id, &remains)?;
         let data = remains.join("data");
         // Each tree by itself: it may be more to the place than a directory.
         for tree in names(&data)? {
             self.place.remove_tree(&data.join(tree), meter)?;
         }
         self.place.remove_tree(&remains, meter)
+    }
+
+    /// Removes the exclusion of what was a volume from where nothing else goes: it may be held, and an NFS
+    /// client keeps a file that is open in its directory, which could not be removed then.
+    fn remove_exclusion(&self, id: &VolumeId, remains: &Path) -> Result<()> {
+        let aside = self.layout.removed().join(format!("{DRAFT_PREFIX}{id}"));
+        match fs::rename(remains.join(EXCLUSION), &aside) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(cause(e, "rename", remains.display()));
+            }
+            _ => {}
+        }
+        match fs::remove_file(&aside) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(cause(e, "unlink", aside.display())),
+            _ => Ok(()),
+        }
     }
 
     fn move_away(&self, id: &VolumeId, layout: &VolumeLayout) -> Result<()> {
