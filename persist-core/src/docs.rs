@@ -66,4 +66,7 @@ pub mod decisions {
 
     #[doc = include_str!("../docs/decisions/0010-packs-and-commits-in-a-bucket.md")]
     pub mod packs_and_commits_in_a_bucket {}
+
+    #[doc = include_str!("../docs/decisions/0011-nfs-locks-are-the-servers.md")]
+    pub mod nfs_locks_are_the_servers {}
 }

@@ -4,7 +4,9 @@ use super::{block, shell};
 use libtest_mimic::Trial;
 use persist_core::{
     AttachOptions, Capabilities, Error, ErrorKind, Fencing, OpenMode, OpenOptions, VolumeStore,
-    VolumeStoreExt, Workload, linux::process::this_host,
+    VolumeStoreExt, Workload,
+    linux::process::this_host,
+    volume::{DeleteOptions, Trash},
 };
 use std::{path::Path, sync::Arc};
 

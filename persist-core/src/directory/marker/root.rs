@@ -3,6 +3,7 @@
 use crate::{
     directory::{
         durable::{DRAFT_PREFIX, Durable},
+        fresh,
         layout::Layout,
     },
     error::{Error, ErrorKind, Result},
@@ -31,7 +32,7 @@ impl Born {
 /// # Errors
 /// `Invalid` for something else than a directory; as the filesystem reports them.
 pub(crate) fn make_root(root: &Path, durable: &Durable) -> Result<Born> {
-    let missing = |path: &&Path| !path.as_os_str().is_empty() && fs::symlink_metadata(path).is_err();
+    let missing = |path: &&Path| !path.as_os_str().is_empty() && fresh::symlink_metadata(path).is_err();
     let born: Vec<PathBuf> = root.ancestors().take_while(missing).map(Path::to_owned).collect();
     born.iter().rev().try_for_each(|path| make_private(path))?;
     // Each parent up to the first that existed.
@@ -90,10 +91,12 @@ const LOST_AND_FOUND: &str = "lost+found";
 fn refuse_foreign(layout: &Layout) -> Result<()> {
     let root = layout.root();
     let ours: Vec<PathBuf> = directories(layout).into_iter().chain([layout.marker()]).collect();
-    for entry in fs::read_dir(root).map_err(|e| cause(e, "list", root.display()))? {
+    for entry in fresh::read_dir(root).map_err(|e| cause(e, "list", root.display()))? {
         let entry = entry.map_err(|e| cause(e, "list", root.display()))?;
         let name = entry.file_name();
-        let passes = name.as_encoded_bytes().starts_with(DRAFT_PREFIX.as_bytes()) || name == LOST_AND_FOUND;
+        let passes = name.as_encoded_bytes().starts_with(DRAFT_PREFIX.as_bytes())
+            || fresh::is_removed(&name.to_string_lossy())
+            || name == LOST_AND_FOUND;
         if !passes && !ours.contains(&entry.path()) {
             return Err(Error::conflict("the directory is not empty and not a store", Vec::new())
                 .context("path", root.display())
