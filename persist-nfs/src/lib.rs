@@ -30,6 +30,12 @@
 //! was cut off for longer must not go on believing that it holds one; the records decide, and they are made
 //! by link(2) under the next number, so of two writers one wins.
 //!
+//! **A server that is gone** makes every call `Unavailable` within seconds, `detach` and `close` too: nothing is
+//! forced, and the attachment stays on record until the server is back. `health` says that the server is silent, and
+//! names a helper process that cannot be killed. A thread that was inside a call when the server went, and
+//! the one that looks after attachments, wait in the kernel until it is back; end a runtime with
+//! `shutdown_background` or `shutdown_timeout` then. Answers never come from copies on this node.
+//!
 //! **Databases belong on local storage**, with snapshots shipped elsewhere: every durable write of theirs
 //! would go through the network here.
 

@@ -98,7 +98,7 @@ pub fn trials() -> Vec<Trial> {
         ("a_vouch_takes_a_volume_from_another_host_which_is_told", vouched),
         ("what_a_killed_host_left_is_finished_or_undone_by_the_other", killed),
     ];
-    tests.into_iter().map(|(name, test)| Trial::test(name, move || Ok(test()))).collect()
+    super::planned(&tests)
 }
 
 fn race_to_open() {

@@ -8,7 +8,7 @@ pub fn trials() -> Vec<Trial> {
         ("a_server_that_restarts_in_mid_write_loses_nothing", restarted),
         ("with_a_server_that_is_gone_every_call_is_refused_in_time_and_none_waits", gone),
     ];
-    tests.into_iter().map(|(name, test)| Trial::test(name, move || Ok(test()))).collect()
+    super::planned(&tests)
 }
 
 fn stop() {

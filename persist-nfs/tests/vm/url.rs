@@ -25,7 +25,7 @@ pub fn trials() -> Vec<Trial> {
         ("a_path_that_is_not_on_nfs_is_refused", not_nfs),
         ("the_five_verbs_leave_what_they_say_on_the_server", quickstart),
     ];
-    tests.into_iter().map(|(name, test)| Trial::test(name, move || Ok(test()))).collect()
+    super::planned(&tests)
 }
 
 async fn open(url: &str) -> Result<Arc<dyn VolumeStore>, Error> {
