@@ -36,7 +36,7 @@ mod stored;
 mod trees;
 mod volumes;
 
-pub use inside::{Granted, HeldTree, Quiesced};
+pub use inside::{Granted, HeldTree, Judged, Quiesced};
 pub use open::StoreAt;
 pub use place::{Cut, CutMode, MountMode, MountRequest, MountSite, Place, Unmounted, Verdict};
 pub use store::DirectoryStore;

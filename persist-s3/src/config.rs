@@ -2,6 +2,7 @@
 
 mod check;
 
+use crate::transfer::upload::UploadOptions;
 use persist_core::Result;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -11,12 +12,15 @@ use std::path::PathBuf;
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-design-patterns.html>).
 pub const CONNECTIONS: u16 = 16;
 
-/// Bytes held in memory for transfers, unless told otherwise: four packs under way and one being filled,
-/// of 32 MiB, and as much again for what is read.
-pub const MEMORY_BYTES: u64 = 192 << 20;
+/// Bytes held in memory for the transfer of one volume, unless told otherwise: two packs under way, two being
+/// filled, and the pages of the tree that is changed.
+pub const MEMORY_BYTES: u64 = 256 << 20;
 
-/// The least memory that transfers work with: a pack under way and one being filled.
-pub const LEAST_MEMORY_BYTES: u64 = 64 << 20;
+/// The least memory that a transfer works with: what an upload needs, and the pages of the tree that is changed.
+pub const LEAST_MEMORY_BYTES: u64 = UploadOptions::MEMORY_MIN + BASE_BYTES;
+
+/// Of the memory of a transfer, what the pages of a commit's base may take while it is written.
+pub(crate) const BASE_BYTES: u64 = 32 << 20;
 
 /// The ttl of a lease, unless told otherwise.
 pub const LEASE_TTL_SECONDS: u64 = crate::head::lease::TTL.as_secs();

@@ -18,16 +18,15 @@ pub mod client;
 pub mod config;
 pub mod format;
 pub mod head;
-#[allow(dead_code, reason = "the store that calls it is not here yet")]
 mod keys;
 pub mod probe;
-#[allow(dead_code, reason = "the store that calls it is not here yet")]
 mod remote;
-#[allow(dead_code, reason = "the store that calls it is not here yet")]
+mod store;
 mod transfer;
 pub mod url;
 pub mod workspace;
 
 pub use client::{Clients, Credentials, S3Options};
 pub use config::S3Config;
+pub use store::S3Store;
 pub use url::SCHEME;

@@ -95,7 +95,10 @@ async fn quoting(ground: &Ground<'_>) -> Result<IfMatch> {
 }
 
 /// Runs a round until it ends with a verdict, at most [`TRIES`] times.
-async fn repeated<T>(round: impl AsyncFn() -> Result<T, Trouble>) -> Result<T> {
+async fn repeated<T, F>(round: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T, Trouble>>,
+{
     let mut last = None;
     for _ in 0..TRIES {
         match round().await {

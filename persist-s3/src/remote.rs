@@ -23,6 +23,15 @@ mod tests;
 pub(crate) mod time;
 pub(crate) mod volumes;
 
+pub(crate) use actor::{Done, HeadActor};
+pub(crate) use commits::Commits;
+pub(crate) use head::History;
+pub(crate) use names::Named;
+pub(crate) use record::Record;
+pub(crate) use take::{Ask, Taken, in_use};
+pub(crate) use time::SystemBootClock;
+pub(crate) use volumes::{Leftover, Published};
+
 use crate::{client::Clients, keys::Keys};
 use object_store::{ObjectStore, path::Path};
 use persist_core::clock::Environment;

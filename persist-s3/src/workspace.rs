@@ -13,6 +13,7 @@ mod place;
 pub mod record;
 pub mod scan;
 mod serve;
+mod shown;
 pub mod state;
 mod threads;
 

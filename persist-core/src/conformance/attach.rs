@@ -199,14 +199,14 @@ pub(super) async fn a_waiting_attach_gets_the_volume_when_the_holder_leaves(benc
         store.create(&volume("v"), Default::default()).await.unwrap();
         let first = attached(&store, "v", "first").await;
         let options = holder("second").with_wait(HANG);
-        let waiting = tokio::spawn(async move { other.attach(&volume("v"), options).await });
+        let waits = Store::clone(&other);
+        let waiting = tokio::spawn(async move { waits.attach(&volume("v"), options).await });
         tokio::task::yield_now().await;
         detached(&store, &first).await;
         let second = soon("an attach that waits", waiting).await.unwrap().unwrap();
         assert!(second.epoch > first.epoch);
         assert_eq!(attachments(&store).await, [second.record().clone()]);
-        let vouch = crate::Vouch::new(second.id.clone(), second.epoch, "the test is over");
-        store.detach(&second.id, crate::DetachOptions::default().with_vouch(vouch)).await.unwrap();
+        detached(&other, &second).await;
     }
 }
 

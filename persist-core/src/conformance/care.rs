@@ -7,6 +7,19 @@ use crate::{
 };
 use std::fs;
 
+/// Bytes that no store makes smaller.
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = || {
+        // xorshift64 (Marsaglia, 2003).
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[7]
+    };
+    std::iter::repeat_with(next).take(bytes).collect()
+}
+
 pub(super) async fn usage_counts_what_is_there(bench: Bench) {
     let store = bench.store().await;
     let nothing = store.usage(UsageOptions::default()).await.unwrap();
@@ -14,7 +27,7 @@ pub(super) async fn usage_counts_what_is_there(bench: Bench) {
     made(&store, "small").await;
     made(&store, "large").await;
     let large = attached(&store, "large", "w").await;
-    fs::write(large.path().join("data"), vec![7; 1 << 20]).unwrap();
+    fs::write(large.path().join("data"), noise(1 << 20)).unwrap();
     fs::File::create(large.path().join("hole")).unwrap().set_len(1 << 40).unwrap();
     store.sync(&large.id, Default::default()).await.unwrap();
     let usage =

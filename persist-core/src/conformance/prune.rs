@@ -2,7 +2,7 @@
 
 use super::{bench::*, tree::*};
 use crate::{
-    Capabilities, CreateOptions, ErrorKind, Lifetime, Liveness, Source, VolumeSpec,
+    Capabilities, CreateOptions, ErrorKind, Lifetime, Liveness, Source, Takeover, VolumeSpec,
     care::{PruneMode, PruneOptions, PruneReason, PruneReport},
     holder::ProcessId,
     volume::{DeleteOptions, Trash},
@@ -114,7 +114,8 @@ pub(super) async fn prune_of_a_foreign_node_judges_no_process(bench: Bench) {
     assert_eq!(prune(&other, PruneMode::Apply).await.items, []);
     assert_eq!(Picture::of(&other).await, before);
     let name = volume("v");
-    refused(ErrorKind::InUse, other.attach(&name, holder("next")).await);
+    let options = holder("next").with_takeover(Takeover::Never);
+    refused(ErrorKind::InUse, other.attach(&name, options).await);
 }
 
 /// Leaves something to do, and says which reasons a report must have.

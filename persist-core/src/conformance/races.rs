@@ -66,6 +66,8 @@ pub(super) async fn of_many_snapshots_of_a_name_one_is_taken(bench: Bench) {
     made(&stores[0], "v").await;
     let attachment = attached(&stores[0], "v", "w").await;
     Tree::sample("one").write(attachment.path());
+    // What another process of the node takes a snapshot of is what was synced, where it cannot see more.
+    stores[0].sync(&attachment.id, Default::default()).await.unwrap();
     if !claims(&stores[0], Capabilities::SNAPSHOTS) {
         let (v, s) = (volume("v"), named("s"));
         let call = stores[0].snapshot(&v, &s, Default::default());

@@ -112,7 +112,11 @@ pub(super) async fn a_mount_at_the_target_is_the_volume_itself(bench: Bench) {
         let attachment = store.attach(&volume("v"), options.clone()).await.unwrap();
         assert_eq!((attachment.path(), attachment.report().mounted), (&*target, Mounted::ReadWrite));
         assert!(mounts_at(&target) == 1, "not one mount in mountinfo");
-        assert_eq!(fs::metadata(target.join("file")).unwrap().ino(), inode);
+        assert_eq!(fs::read(target.join("file")).unwrap(), b"content");
+        // A copy that was brought here anew has other inodes.
+        if claims(&store, Capabilities::FAST) {
+            assert_eq!(fs::metadata(target.join("file")).unwrap().ino(), inode);
+        }
         detached(&store, &attachment).await;
         assert!(mounts_at(&target) == 0 && names(&target).is_empty());
     }

@@ -15,7 +15,9 @@ pub(super) async fn a_created_volume_is_there_for_every_opening(bench: Bench) {
     let report = store.create(&volume("v"), CreateOptions::default().with_spec(spec.clone())).await.unwrap();
     assert_eq!(report.outcome, Outcome::Done);
     assert_eq!((&report.volume.name, &report.volume.spec), (&volume("v"), &spec));
-    assert_eq!((report.volume.state, report.volume.epoch), (VolumeState::Ready, Epoch::ZERO));
+    assert_eq!(report.volume.state, VolumeState::Ready);
+    // A store may have made it under a lease of its own.
+    assert!(report.volume.epoch <= Epoch::new(1), "{:?}", report.volume.epoch);
     for opening in [&store, &other] {
         assert_eq!(opening.get(&volume("v")).await.unwrap(), report.volume);
         assert_eq!(volumes(opening).await, [report.volume.clone()]);

@@ -28,7 +28,10 @@ mod tests;
 
 pub(crate) use served::Served;
 
-use super::{engine::Engine, inside::Granted};
+use super::{
+    engine::Engine,
+    inside::{Granted, Judged},
+};
 use crate::{
     attachment::{AdoptOptions, AttachOptions, Attachment, AttachmentRecord},
     error::{Error, ErrorKind, Result},
@@ -88,6 +91,17 @@ impl Engine {
         let adopt = move |meter: &_| engine.try_adopt(&record, &options, granted, meter);
         let attached = self.calls.run(&call, adopt).await;
         self.handle(attached?)
+    }
+
+    /// Decides an attach without making it.
+    pub(crate) async fn judge_attach(
+        self: &Arc<Self>,
+        volume: &VolumeName,
+        options: &AttachOptions,
+    ) -> Result<Judged> {
+        let request = Request::new(self, volume, options.clone(), None)?;
+        let engine = Arc::clone(self);
+        self.calls.run(&options.call, move |_| engine.foresee(&request)).await
     }
 
     fn handle(self: &Arc<Self>, (session, report): Attached) -> Result<Attachment> {

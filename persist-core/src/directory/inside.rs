@@ -3,6 +3,7 @@
 
 use super::{
     hooks::{Demand, hold_to},
+    place::Verdict,
     store::DirectoryStore,
     trees::TreeRead,
 };
@@ -10,6 +11,7 @@ use crate::{
     attachment::{AdoptOptions, AttachOptions, Attachment, AttachmentRecord},
     capability::Consistency,
     error::Result,
+    holder::Holder,
     id::{AttachmentId, Epoch},
     name::VolumeName,
     progress::CallOptions,
@@ -50,7 +52,32 @@ pub struct Granted {
     pub epoch: Epoch,
 }
 
+/// What an attach would come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Judged {
+    /// Who asks.
+    pub holder: Holder,
+    /// The attachment that it has already; none for a new one.
+    pub same: Option<AttachmentRecord>,
+}
+
 impl DirectoryStore {
+    /// What [`attach`](crate::VolumeStore::attach) would come to just now, of a volume that need not be
+    /// there. Changes nothing.
+    ///
+    /// # Errors
+    /// As `attach` would refuse it.
+    pub async fn judge_attach(&self, volume: &VolumeName, options: &AttachOptions) -> Result<Judged> {
+        self.engine.judge_attach(volume, options).await
+    }
+
+    /// What this host can say about a holder.
+    pub fn verdict(&self, holder: &Holder) -> Verdict {
+        let here = self.engine.node.as_ref();
+        here.map_or(Verdict::CannotTell, |here| self.engine.place.verdict(holder, here))
+    }
+
     /// As [`attach`](crate::VolumeStore::attach), under the identity and the epoch that were granted.
     ///
     /// # Errors

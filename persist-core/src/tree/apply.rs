@@ -195,7 +195,7 @@ pub async fn apply(source: Arc<dyn TreeSource>, target: &Path, options: ApplyOpt
 
 async fn write(site: &Arc<Site>, source: &Arc<dyn TreeSource>, limits: ApplyLimits) -> Result<ApplyReport> {
     let totals = plan::batches(source.entries(None), limits)
-        .and_then(|batch| build::make_directories(site, batch))
+        .and_then(|batch| build::make_directories(Arc::clone(site), batch))
         .map_ok(|batch| content::fill(Arc::clone(site), Arc::clone(source), batch))
         .try_buffered(BATCHES_AT_ONCE)
         .try_fold(TreeTotals::default(), |_, batch| build::finish(site, source, batch))

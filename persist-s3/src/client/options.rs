@@ -1,7 +1,7 @@
 //! What a store is opened with that is no plain field.
 
 use super::Credentials;
-use crate::config::S3Config;
+use crate::{config::S3Config, format::crypt::CallerKey};
 use object_store::{aws::AwsCredentialProvider, client::HttpConnector};
 use persist_core::{Error, ErrorKind, Extension, Result};
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub struct S3Options {
     credentials: Option<Credentials>,
     pub(super) connector: Option<Arc<dyn HttpConnector>>,
+    key: Option<CallerKey>,
 }
 
 impl S3Options {
@@ -30,6 +31,18 @@ impl S3Options {
     pub fn with_connector(mut self, connector: impl HttpConnector) -> Self {
         self.connector = Some(Arc::new(connector));
         self
+    }
+
+    /// With a key: the volumes that are created are encrypted, and those that are encrypted can be read. The
+    /// store keeps it nowhere; who loses it loses the volumes. It is 32 random bytes: a password is not a key.
+    #[must_use]
+    pub fn with_encryption_key(mut self, key: [u8; 32]) -> Self {
+        self.key = Some(CallerKey::new(key));
+        self
+    }
+
+    pub(crate) fn key(&self) -> Option<CallerKey> {
+        self.key.clone()
     }
 
     pub(super) fn credentials(&self, config: &S3Config) -> Result<AwsCredentialProvider> {

@@ -55,7 +55,7 @@ pub trait Pages: fmt::Debug + Send + Sync {
 }
 
 /// Takes the new pages of a tree while it is written.
-pub trait PageSink: Send {
+pub trait PageSink: Send + Sync {
     /// Keeps `page` and says where it will be.
     ///
     /// # Errors

@@ -32,8 +32,14 @@ const AT_ONCE: usize = 8;
 /// The prune of one volume, under its lease.
 #[derive(Debug)]
 pub(crate) struct Pruner<'a> {
-    remote: &'a Remote,
+    planner: Planner<'a>,
     actor: &'a HeadActor,
+}
+
+/// Looks what a prune of one volume would remove, whoever holds it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Planner<'a> {
+    remote: &'a Remote,
     commits: &'a dyn Commits,
     /// How many commits up to the head's are retained.
     retained: NonZeroU64,
@@ -69,97 +75,25 @@ impl Plan {
     }
 }
 
-impl<'a> Pruner<'a> {
-    /// A prune by the holder of the lease.
-    pub(crate) fn new(
-        remote: &'a Remote,
-        actor: &'a HeadActor,
-        commits: &'a dyn Commits,
-        retained: NonZeroU64,
-    ) -> Self {
-        Self { remote, actor, commits, retained }
+impl<'a> Planner<'a> {
+    /// A look that changes nothing.
+    pub(crate) fn new(remote: &'a Remote, commits: &'a dyn Commits, retained: NonZeroU64) -> Self {
+        Self { remote, commits, retained }
     }
 
-    /// What would be removed now, with what an earlier prune has left condemned. Changes nothing.
+    /// What would be removed now, with what an earlier prune has left condemned.
     ///
     /// # Errors
     /// As the object store and the commits give them: what cannot be read may need anything.
-    pub(crate) async fn plan(&self, pins: &mut PinWatches) -> Result<Plan> {
-        let head = self.actor.head();
+    pub(crate) async fn plan(&self, head: &Head, pins: &mut PinWatches) -> Result<Plan> {
         let stored = self.remote.stored(&head.volume).await?;
         let names = stored.keys().cloned().collect();
-        let mut needed = self.needed(&head).await?;
+        let mut needed = self.needed(head).await?;
         needed.extend(self.spoken_for(&head.volume, pins).await?);
-        let mut doomed = condemnable(&head, &names, &needed);
-        doomed.extend(self.remote.tombstones(&head).await?.difference(&needed).cloned());
+        let mut doomed = condemnable(head, &names, &needed);
+        doomed.extend(self.remote.tombstones(head).await?.difference(&needed).cloned());
         let size = |name: Condemned| (stored.get(&name).copied().unwrap_or(0), name);
         Ok(Plan { objects: doomed.into_iter().map(size).map(|(size, name)| (name, size)).collect() })
-    }
-
-    /// Removes what nobody needs: first what an earlier prune has left condemned, then what is found now.
-    ///
-    /// # Errors
-    /// As the object store gives them; `Fenced` once the lease is lost. Nothing that somebody needs was
-    /// removed then, and the next prune goes on.
-    pub(crate) async fn run(&self, pins: &mut PinWatches) -> Result<Pruned> {
-        let mut pruned = Pruned::default();
-        self.finish(pins, &BTreeMap::new(), &mut pruned).await?;
-        let plan = self.plan(pins).await?;
-        if !plan.objects.is_empty() {
-            self.condemn(&plan).await?;
-            self.finish(pins, &plan.objects, &mut pruned).await?;
-        }
-        self.remove_orphans().await?;
-        Ok(pruned)
-    }
-
-    /// Writes the tombstones into the head.
-    async fn condemn(&self, plan: &Plan) -> Result<()> {
-        let names: BTreeSet<_> = plan.objects.keys().cloned().collect();
-        let change = if names.len() <= TOMBSTONES_MAX {
-            Change::Condemn(names.into_iter().collect())
-        } else {
-            Change::CondemnListed(self.remote.write_tombstones(&self.actor.head(), &names).await?)
-        };
-        self.change(change).await
-    }
-
-    /// Asks, with the tombstones in the head, who needs what they name; removes what nobody named, and drops
-    /// the tombstones once it is gone for certain.
-    async fn finish(
-        &self,
-        pins: &mut PinWatches,
-        sizes: &BTreeMap<Condemned, u64>,
-        pruned: &mut Pruned,
-    ) -> Result<()> {
-        let head = self.actor.head();
-        let tombstones = self.remote.tombstones(&head).await?;
-        if tombstones.is_empty() && head.more_tombstones.is_none() {
-            return Ok(());
-        }
-        let Sentence { remove, absolve } = sentence(&tombstones, &self.spoken_for(&head.volume, pins).await?);
-        pruned.spared += absolve.len() as u64;
-        let gone = futures::stream::iter(&remove).map(|name| self.remove_for_certain(&head.volume, name));
-        gone.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
-        pruned.objects += remove.len() as u64;
-        pruned.bytes += remove.iter().filter_map(|name| sizes.get(name)).sum::<u64>();
-        self.change(Change::Absolve).await?;
-        if let Some(list) = head.more_tombstones {
-            self.remote.remove(&self.remote.keys.of(&head.volume, Part::Tombstones(list))).await?;
-        }
-        Ok(())
-    }
-
-    /// Removes an object; returns once the removal was acknowledged and a look says that it is not there.
-    async fn remove_for_certain(&self, volume: &VolumeId, name: &Condemned) -> Result<()> {
-        let path = self.remote.keys.of(volume, part(name));
-        self.remote.remove(&path).await?;
-        if self.remote.is_stored(&path).await? {
-            return Err(Error::new(ErrorKind::Unavailable, "an object is there although it was removed")
-                .context("object", path)
-                .advise("repeat the prune; a bucket with versions or retention keeps what is removed"));
-        }
-        Ok(())
     }
 
     /// Everything that the retained commits need.
@@ -204,21 +138,115 @@ impl<'a> Pruner<'a> {
             reached => reached,
         }
     }
+}
+
+impl<'a> Pruner<'a> {
+    /// A prune by the holder of the lease.
+    pub(crate) fn new(
+        remote: &'a Remote,
+        actor: &'a HeadActor,
+        commits: &'a dyn Commits,
+        retained: NonZeroU64,
+    ) -> Self {
+        Self { planner: Planner::new(remote, commits, retained), actor }
+    }
+
+    /// What [`run`](Self::run) would remove now. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Planner::plan`].
+    pub(crate) async fn plan(&self, pins: &mut PinWatches) -> Result<Plan> {
+        self.planner.plan(&self.actor.head(), pins).await
+    }
+
+    /// Removes what nobody needs: first what an earlier prune has left condemned, then what is found now.
+    ///
+    /// # Errors
+    /// As the object store gives them; `Fenced` once the lease is lost. Nothing that somebody needs was
+    /// removed then, and the next prune goes on.
+    pub(crate) async fn run(&self, pins: &mut PinWatches) -> Result<Pruned> {
+        let mut pruned = Pruned::default();
+        self.finish(pins, &BTreeMap::new(), &mut pruned).await?;
+        let plan = self.plan(pins).await?;
+        if !plan.objects.is_empty() {
+            self.condemn(&plan).await?;
+            self.finish(pins, &plan.objects, &mut pruned).await?;
+        }
+        self.remove_orphans().await?;
+        Ok(pruned)
+    }
+
+    /// Writes the tombstones into the head.
+    async fn condemn(&self, plan: &Plan) -> Result<()> {
+        let names: BTreeSet<_> = plan.objects.keys().cloned().collect();
+        let change = if names.len() <= TOMBSTONES_MAX {
+            Change::Condemn(names.into_iter().collect())
+        } else {
+            Change::CondemnListed(self.planner.remote.write_tombstones(&self.actor.head(), &names).await?)
+        };
+        self.change(change).await
+    }
+
+    /// Asks, with the tombstones in the head, who needs what they name; removes what nobody named, and drops
+    /// the tombstones once it is gone for certain.
+    async fn finish(
+        &self,
+        pins: &mut PinWatches,
+        sizes: &BTreeMap<Condemned, u64>,
+        pruned: &mut Pruned,
+    ) -> Result<()> {
+        let head = self.actor.head();
+        let tombstones = self.planner.remote.tombstones(&head).await?;
+        if tombstones.is_empty() && head.more_tombstones.is_none() {
+            return Ok(());
+        }
+        let Sentence { remove, absolve } =
+            sentence(&tombstones, &self.planner.spoken_for(&head.volume, pins).await?);
+        pruned.spared += absolve.len() as u64;
+        let (head, names) = (&head, remove.iter().cloned().collect::<Vec<_>>());
+        // By value, not by reference: a closure over references would make the future one that cannot be sent.
+        let gone = futures::stream::iter(names)
+            .map(|name| async move { self.remove_for_certain(&head.volume, &name).await });
+        gone.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        pruned.objects += remove.len() as u64;
+        pruned.bytes += remove.iter().filter_map(|name| sizes.get(name)).sum::<u64>();
+        self.change(Change::Absolve).await?;
+        if let Some(list) = head.more_tombstones {
+            self.planner
+                .remote
+                .remove(&self.planner.remote.keys.of(&head.volume, Part::Tombstones(list)))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Removes an object; returns once the removal was acknowledged and a look says that it is not there.
+    async fn remove_for_certain(&self, volume: &VolumeId, name: &Condemned) -> Result<()> {
+        let path = self.planner.remote.keys.of(volume, part(name));
+        self.planner.remote.remove(&path).await?;
+        if self.planner.remote.is_stored(&path).await? {
+            return Err(Error::new(ErrorKind::Unavailable, "an object is there although it was removed")
+                .context("object", path)
+                .advise("repeat the prune; a bucket with versions or retention keeps what is removed"));
+        }
+        Ok(())
+    }
 
     /// Removes records and lists that were written for an older epoch and that the head does not name: whoever
     /// wrote them lost the race for that head.
     async fn remove_orphans(&self) -> Result<()> {
         let head = self.actor.head();
         for kind in ["r", "t"] {
-            let mut listed = self.remote.list(&self.remote.keys.all_of(&head.volume, Some(kind)), None);
+            let mut listed =
+                self.planner.remote.list(&self.planner.remote.keys.all_of(&head.volume, Some(kind)), None);
             while let Some(meta) = listed.try_next().await? {
-                let name = match self.remote.keys.parse(&meta.location) {
+                let name = match self.planner.remote.keys.parse(&meta.location) {
                     Some(Key::Volume(_, Part::Record(name) | Part::Tombstones(name))) => name,
                     _ => continue,
                 };
                 let is_named = name == head.record || Some(name) == head.more_tombstones;
                 if name.epoch < head.epoch && !is_named {
-                    self.remote.remove(&meta.location).await?;
+                    self.planner.remote.remove(&meta.location).await?;
                 }
             }
         }

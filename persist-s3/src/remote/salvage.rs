@@ -139,7 +139,7 @@ impl Remote {
     }
 
     /// The commits and packs of a volume that are stored, with their sizes in bytes.
-    pub(super) async fn stored(&self, volume: &VolumeId) -> Result<BTreeMap<Condemned, u64>> {
+    pub(crate) async fn stored(&self, volume: &VolumeId) -> Result<BTreeMap<Condemned, u64>> {
         let mut stored = BTreeMap::new();
         for kind in ["c", "p"] {
             let mut listed = self.list(&self.keys.all_of(volume, Some(kind)), None);

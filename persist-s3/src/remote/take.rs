@@ -94,7 +94,7 @@ impl Remote {
 }
 
 /// Who holds a head, for those who are refused.
-pub(super) fn in_use(head: &Head, name: &VolumeName) -> Error {
+pub(crate) fn in_use(head: &Head, name: &VolumeName) -> Error {
     let holders = head.lease.iter().map(|lease| {
         let volume = (head.volume.clone(), name.clone());
         let holder = lease.holder.clone();

@@ -8,7 +8,7 @@ use super::{Limits, Remote, commits::Commits, head::History, record::Record, tak
 use crate::{
     head::{
         names::{CommitName, Condemned},
-        record::{Beats, Lease, SessionId},
+        record::{Beats, Head, Lease, SessionId, Trashed},
     },
     keys::Keys,
 };
@@ -224,5 +224,22 @@ pub(crate) async fn each_fault<P: Clone, T>(
             bench.store.calm();
             check(&bench, prepared, done, &at).await;
         }
+    }
+}
+
+impl Remote {
+    /// A whole deletion, which `refuse` may refuse once it is announced.
+    pub(crate) async fn delete(
+        &self,
+        name: &VolumeName,
+        trash: Option<Trashed>,
+        refuse: impl AsyncFn(&Head) -> Result<()>,
+    ) -> Result<Option<Head>> {
+        let Some(announced) = self.begin_deletion(name).await? else { return Ok(None) };
+        if let Err(refused) = refuse(&announced.head).await {
+            self.undo_deletion(&announced).await?;
+            return Err(refused);
+        }
+        self.end_deletion(&announced, trash).await.map(Some)
     }
 }

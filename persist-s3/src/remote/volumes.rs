@@ -28,14 +28,12 @@ pub(crate) enum Published {
     Taken(Head, ETag),
 }
 
-/// What a deletion came to.
+/// A deletion that was announced, in the version of the head that says so.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one lives for a moment, on the stack")]
-pub(crate) enum Deletion {
-    /// This call deleted it.
-    Done(Head),
-    /// There was no such volume.
-    Already,
+pub(crate) struct Announced {
+    /// The head.
+    pub(crate) head: Head,
+    etag: ETag,
 }
 
 /// What was found of a volume that a call has left unfinished.
@@ -84,35 +82,37 @@ impl Remote {
         }
     }
 
-    /// Deletes the volume of this name, for good or into the trash. `refuse` is asked once nobody can take a
-    /// snapshot of it any more; its error leaves the volume as it was.
+    /// Announces the deletion of the volume of this name: from now on nobody can take a snapshot of it. The caller
+    /// looks whether it may go, and then [ends](Self::end_deletion) or [undoes](Self::undo_deletion) it.
     ///
     /// # Errors
-    /// `InUse` with the holder while it is attached, also if it was attached meanwhile; what `refuse` gives;
-    /// `Unavailable` with `Verify`: a repeat goes on.
-    pub(crate) async fn delete(
-        &self,
-        name: &VolumeName,
-        trash: Option<Trashed>,
-        refuse: impl AsyncFn(&Head) -> Result<()>,
-    ) -> Result<Deletion> {
-        let entry = self.entry(name).await?;
-        let Some(id) = entry.volume else { return Ok(Deletion::Already) };
-        let Some((head, etag)) = self.announce(&id, name).await? else {
-            self.free_name(name, &id).await?;
-            return Ok(Deletion::Already);
-        };
-        if let Err(refused) = refuse(&head).await {
-            self.try_change(&head, &etag, &FreeChange::Undo).await?;
-            return Err(refused);
+    /// `InUse` with the holder while it is attached; `Unavailable` with `Verify`: a repeat goes on.
+    pub(crate) async fn begin_deletion(&self, name: &VolumeName) -> Result<Option<Announced>> {
+        let Some(id) = self.entry(name).await?.volume else { return Ok(None) };
+        match self.announce(&id, name).await? {
+            Some((head, etag)) => Ok(Some(Announced { head, etag })),
+            None => self.free_name(name, &id).await.map(|()| None),
         }
-        match self.try_change(&head, &etag, &FreeChange::Delete(trash)).await? {
-            Changed::Done(head, _) => {
-                self.free_name(name, &id).await?;
-                Ok(Deletion::Done(head))
-            }
-            Changed::Other(Found::Head(head, _)) if head.lease.is_some() => Err(in_use(&head, name)),
-            Changed::Other(_) => Err(changed_meanwhile(name)),
+    }
+
+    /// Leaves the volume as it was.
+    ///
+    /// # Errors
+    /// As the object store gives them: then a `prune` undoes it.
+    pub(crate) async fn undo_deletion(&self, announced: &Announced) -> Result<()> {
+        self.try_change(&announced.head, &announced.etag, &FreeChange::Undo).await.map(drop)
+    }
+
+    /// Deletes the volume for good or into the trash, and gives its name free.
+    ///
+    /// # Errors
+    /// `InUse` if it was attached meanwhile; `Unavailable` with `Verify`: a repeat goes on.
+    pub(crate) async fn end_deletion(&self, announced: &Announced, trash: Option<Trashed>) -> Result<Head> {
+        let Announced { head, etag } = announced;
+        match self.try_change(head, etag, &FreeChange::Delete(trash)).await? {
+            Changed::Done(gone, _) => self.free_name(&head.name, &head.volume).await.map(|()| gone),
+            Changed::Other(Found::Head(now, _)) if now.lease.is_some() => Err(in_use(&now, &head.name)),
+            Changed::Other(_) => Err(changed_meanwhile(&head.name)),
         }
     }
 

@@ -25,7 +25,7 @@ use persist_core::{Error, ErrorKind, Result};
 use runs::{FrameSpan, RUN_BYTES};
 use shelf::{Fetch, Lane, Shelf};
 use std::{
-    fmt, mem,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -82,7 +82,7 @@ pub(crate) struct Origin {
 ///
 /// # Concurrency
 /// Readers of one frame share one request. Runs that are planned are fetched ahead by tasks of the fetcher, which
-/// end when it is closed or dropped.
+/// end when it is dropped.
 pub(crate) struct Fetcher {
     core: Arc<Core>,
     ids: IdKey,
@@ -137,12 +137,6 @@ impl Fetcher {
     pub(crate) fn plan<'a>(&self, chunks: impl IntoIterator<Item = &'a ChunkRef>) {
         let spans = chunks.into_iter().map(|chunk| FrameSpan::of(&chunk.at)).collect();
         self.core.shelf().plan(Lane::Content, spans);
-    }
-
-    /// Ends what is fetched ahead, and waits for it.
-    pub(crate) async fn close(&self) {
-        let mut tasks = mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        tasks.shutdown().await;
     }
 
     /// Names chunks and pages.

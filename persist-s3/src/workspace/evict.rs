@@ -7,6 +7,7 @@ use persist_core::{
     Error, ErrorKind, Result, VolumeId, VolumeStore,
     attachment::AttachmentFilter,
     clock::Timestamp,
+    linux::cause::cause,
     tree::{RemoveOptions, remove_tree},
     volume::{DeleteOptions, SnapshotsAlong, Trash},
 };
@@ -107,6 +108,9 @@ enum Gone {
     InUseAgain,
 }
 
+/// The extension of workspaces that are being removed: a killed process leaves its own.
+const GONE: &str = "gone";
+
 impl Workspace {
     /// Removes the workspace with its tree and its records.
     ///
@@ -128,7 +132,10 @@ impl Workspace {
         self.served().spaces.near().delete(self.near_name(), deleting).await?;
         let root = self.drafts().to_owned();
         blocking(move |meter| {
-            let removed = remove_tree(&root, &RemoveOptions::default(), meter).map(drop);
+            // Out of the way by one step: whoever makes the workspace anew meanwhile loses nothing of his.
+            let gone = root.with_extension(format!("{GONE}-{}", uuid::Uuid::new_v4().simple()));
+            std::fs::rename(&root, &gone).map_err(|e| cause(e, "rename", root.display()))?;
+            let removed = remove_tree(&gone, &RemoveOptions::default(), meter).map(drop);
             drop(self);
             removed
         })

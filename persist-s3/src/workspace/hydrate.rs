@@ -12,7 +12,7 @@ use super::{
     threads::{StopOnDrop, metered},
 };
 use crate::head::record::CommitName;
-use futures::stream::BoxStream;
+use futures::{FutureExt, stream::BoxStream};
 use persist_core::{
     CreateOptions, Error, ErrorKind, Result, VolumeStore,
     progress::{CallOptions, Meter},
@@ -85,7 +85,7 @@ impl Workspace {
     ) -> Result<HydrateReport> {
         self.change(|served, state| state.hydrating(served.now())).await?;
         let of = Of { volume: self.volume().clone(), base: commit.clone() };
-        let patched = match self.patch(&tree).await {
+        let patched = match self.patch(&tree).boxed().await {
             Ok(Some(patched)) => self.record_hydrated(&of, &tree).await.map(|rows| Some((patched, rows))),
             other => other.map(|_| None),
         };

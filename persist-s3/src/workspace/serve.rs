@@ -7,7 +7,7 @@ use super::{
     threads::blocking,
 };
 use crate::head::{
-    record::{CommitName, Head},
+    record::{CommitName, Head, SessionId},
     recovery::{Recovery, Tree},
 };
 use persist_core::{
@@ -108,6 +108,15 @@ impl Workspace {
         })
         .await?;
         Ok(decided)
+    }
+
+    /// Records, durably, that `session` is about to ask for the head, of which `held` has the lease: whoever serves this workspace after a kill
+    /// knows that a lease of it is nobody else's.
+    ///
+    /// # Errors
+    /// As the filesystem reports them: then the head is not asked for.
+    pub async fn asking(&self, session: SessionId, held: Option<SessionId>) -> Result<()> {
+        self.change(move |_, state| Ok(state.asking(session, held))).await
     }
 
     /// Records, durably, that the tree may differ from its base from now on: before the first write under `epoch`
@@ -377,7 +386,7 @@ fn sweep(place: &layout::Place, offered: Option<&CommitName>) -> Result<()> {
     Ok(())
 }
 
-fn read_shown(directory: &Path) -> Result<Vec<Shown>> {
+pub(super) fn read_shown(directory: &Path) -> Result<Vec<Shown>> {
     let mut shown = Vec::new();
     for entry in fs::read_dir(directory).map_err(|e| cause(e, "list", directory.display()))? {
         let path = entry.map_err(|e| cause(e, "list", directory.display()))?.path();

@@ -1,7 +1,7 @@
 //! What a workspace remembers across a crash: pure records and their transitions.
 
 use crate::head::{
-    record::{CommitName, Head},
+    record::{CommitName, Head, SessionId},
     recovery::{self, Recovery, Tree},
 };
 use persist_core::{
@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 
 /// The format that this version reads and writes.
 pub const FORMAT: u16 = 1;
+
+/// Sessions that are remembered although the head was not seen to have them: the request of a killed process may
+/// still be under way.
+const SESSIONS_MAX: usize = 8;
 
 /// What a workspace remembers; durable before what it allows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +31,9 @@ pub struct State {
     pub offered: Option<CommitName>,
     /// The epoch that may write here.
     pub epoch: Epoch,
+    /// The sessions that asked for the head, the newest last: a lease of any is this workspace's.
+    #[serde(default)]
+    pub sessions: Vec<SessionId>,
     /// Whether the tree may differ from the base.
     pub tree: Tree,
     /// Whether the tree is all there.
@@ -65,11 +72,22 @@ impl State {
             base: None,
             offered: None,
             epoch: Epoch::ZERO,
+            sessions: Vec::new(),
             tree: Tree::Clean,
             hydrated: Hydrated::Partly,
             used: now,
             totals: TreeTotals::default(),
         }
+    }
+
+    /// This state before `session` asks for the head, in which `held` has the lease.
+    #[must_use]
+    pub fn asking(mut self, session: SessionId, held: Option<SessionId>) -> Self {
+        let newest = self.sessions.len().saturating_sub(SESSIONS_MAX);
+        let kept = |(n, known): (usize, SessionId)| (n >= newest || Some(known) == held).then_some(known);
+        self.sessions = self.sessions.into_iter().enumerate().filter_map(kept).collect();
+        self.sessions.push(session);
+        self
     }
 
     /// Refuses what this version cannot read, or another volume's.

@@ -16,12 +16,13 @@ use crate::{
     directory::{
         engine::Engine,
         exclusion::Exclusion,
+        inside::Judged,
         layout::VolumeLayout,
         place::Verdict,
         snapshots::{read::SnapshotTree, record::StoredSnapshot},
         stored::Located,
     },
-    error::{Error, ErrorKind, Result},
+    error::{Difference, Error, ErrorKind, Result},
     holder::Holder,
     id::{AttachmentId, Epoch},
     lease::Takeover,
@@ -69,15 +70,8 @@ impl Engine {
             let attached = self.attached(&located.layout)?;
             let holder = request.holder()?;
             match decide(&request.wanted(&holder), &views(&attached)) {
-                Decision::Conflict(differences) => {
-                    return Err(Error::conflict("the holder has it otherwise, or has moved on", differences)
-                        .advise("read attachments() and decide: detach the one that is there, or take it as it is"));
-                }
-                Decision::InUse(at) => {
-                    let holders = at.iter().map(|i| seen(&located.layout, &attached[*i].0)).collect();
-                    return Err(Error::in_use("another holder has the volume, or the target", holders)
-                        .advise("wait for it, or vouch that it is dead"));
-                }
+                Decision::Conflict(differences) => return Err(otherwise(differences)),
+                Decision::InUse(at) => return Err(in_the_way(&located.layout, &attached, &at)),
                 Decision::Same { at, dead, adopting } => {
                     let dead: Vec<_> = dead.iter().map(|i| &attached[*i].0).collect();
                     return self.attach_again(
@@ -101,6 +95,34 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// What [`try_attach`](Self::try_attach) would decide: the attachment that the holder has, or none for
+    /// a new one. Changes nothing.
+    pub(super) fn foresee(&self, request: &Request) -> Result<Judged> {
+        let holder = request.holder()?;
+        let located = match self.locate(&request.volume) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                if let (At::Mount | At::Symlink, Some(target)) = (request.plan.at, &request.options.target) {
+                    check_free(request.plan.at, target, self.layout.root())?;
+                }
+                return Ok(Judged { holder, same: None });
+            }
+            located => located?,
+        };
+        let attached = self.attached(&located.layout)?;
+        let same = match decide(&request.wanted(&holder), &views(&attached)) {
+            Decision::Conflict(differences) => return Err(otherwise(differences)),
+            Decision::InUse(at) => return Err(in_the_way(&located.layout, &attached, &at)),
+            Decision::Same { at, .. } => Some(attached[at].0.record.clone()),
+            Decision::Grant { .. } => {
+                if let (At::Mount | At::Symlink, Some(target)) = (request.plan.at, &request.options.target) {
+                    check_free(request.plan.at, target, self.layout.root())?;
+                }
+                None
+            }
+        };
+        Ok(Judged { holder, same })
     }
 
     fn grant(
@@ -257,6 +279,17 @@ impl Engine {
             tracing::warn!(attachment = %id, %error, "a failed attach left something to prune");
         }
     }
+}
+
+fn otherwise(differences: Vec<Difference>) -> Error {
+    Error::conflict("the holder has it otherwise, or has moved on", differences)
+        .advise("read attachments() and decide: detach the one that is there, or take it as it is")
+}
+
+fn in_the_way(layout: &VolumeLayout, attached: &[(StoredAttachment, Verdict)], at: &[usize]) -> Error {
+    let holders = at.iter().map(|i| seen(layout, &attached[*i].0)).collect();
+    Error::in_use("another holder has the volume, or the target", holders)
+        .advise("wait for it, or vouch that it is dead")
 }
 
 /// What was found, as decisions read it.

@@ -299,7 +299,7 @@ impl<'a> Parents<'a> {
 }
 
 /// Makes the directories of `batch`, so that the files of this and later batches find theirs.
-pub(super) async fn make_directories(site: &Arc<Site>, batch: Batch) -> Result<Batch> {
+pub(super) async fn make_directories(site: Arc<Site>, batch: Batch) -> Result<Batch> {
     if batch.directories.is_empty() {
         return Ok(batch);
     }

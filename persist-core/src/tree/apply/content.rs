@@ -31,8 +31,9 @@ type Content = Result<Vec<(u64, Bytes)>, String>;
 pub(super) async fn fill(site: Arc<Site>, source: Arc<dyn TreeSource>, mut batch: Batch) -> Result<Batch> {
     let (small, large): (Vec<Entry>, Vec<Entry>) =
         std::mem::take(&mut batch.files).into_iter().partition(|file| data_bytes(&file.kind) <= SMALL_BYTES);
-    let contents: Vec<Content> = futures::stream::iter(&small)
-        .map(|entry| whole(&site, &*source, entry))
+    // By place, not by reference: a closure over references would make the future one that cannot be sent.
+    let contents: Vec<Content> = futures::stream::iter(0..small.len())
+        .map(|n| whole(&site, &*source, &small[n]))
         .buffered(AHEAD)
         .try_collect()
         .await?;

@@ -6,10 +6,11 @@ use persist_core::{
     Error, Result,
     tree::{DataRange, Entry, EntryKind, Metadata, TreePath, TreeTotals, Xattr},
 };
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// An entry of a tree with the places of its content.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredEntry {
     /// What it is. Its hash is not stored: whoever knows the volume's secret derives it from the chunks.
     pub entry: Entry,
@@ -19,7 +20,7 @@ pub struct StoredEntry {
 }
 
 /// The chunks of a file's data, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Content {
     /// All of them.
     Chunks(Vec<ChunkRef>),
@@ -28,7 +29,7 @@ pub enum Content {
 }
 
 /// Where a long list of chunks begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkList {
     /// The page on top.
     pub top: PageRef,
@@ -41,7 +42,7 @@ pub struct ChunkList {
 }
 
 /// A page: what it is, and where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageRef {
     /// What it is; checked on every read.
     pub id: ChunkId,

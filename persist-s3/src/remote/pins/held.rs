@@ -36,6 +36,7 @@ impl HeldPin {
     }
 
     /// Watches it.
+    #[cfg(test)]
     pub(crate) fn state(&self) -> watch::Receiver<PinState> {
         self.state.clone()
     }
@@ -45,6 +46,9 @@ impl HeldPin {
     /// # Errors
     /// As the object store gives them: the pin ends by its ttl then.
     pub(crate) async fn close(self) -> Result<()> {
+        if *self.state.borrow() == PinState::Ended {
+            tracing::warn!("a pin had ended before its reader had: what it read may have been pruned");
+        }
         drop(self.closing);
         let joined = self.task.await;
         let pinned = joined.map_err(|e| Error::internal("the task of a pin has failed").with_source(e))?;

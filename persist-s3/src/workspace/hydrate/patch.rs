@@ -14,7 +14,7 @@ use crate::workspace::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{
-    StreamExt,
+    FutureExt, StreamExt,
     stream::{self, BoxStream},
 };
 use persist_core::{
@@ -75,7 +75,7 @@ impl Workspace {
             let aside = make_aside(live.join(name.as_path()), meter.clone()).await?;
             let part = Arc::new(Part { entries: plan.aside.clone(), whole: Arc::clone(tree) });
             let options = ApplyOptions::faithful().with_meter(meter.clone());
-            remarks.extend(apply(part, &aside, options).await?.losses.remarks());
+            remarks.extend(apply(part, &aside, options).boxed().await?.losses.remarks());
         }
         let live = live.to_owned();
         let losses = metered(meter.clone(), move |meter| {

@@ -1,0 +1,394 @@
+//! Attaching for writing: the lease, the copy on this node, and then what shows it.
+//!
+//! The near store decides who of this node may have the volume, the head decides between nodes. The head comes
+//! between the near store's judgement and its attachment, so that nobody is shown a tree that another node
+//! writes; a kill in between leaves a lease that runs out or that this node takes again.
+
+use super::{
+    commits::Read,
+    engine::Engine,
+    serving::{Cuts, Session, Use},
+};
+use crate::{
+    head::{
+        record::{Beats, Head, Lease, SessionId},
+        recovery::Recovery,
+    },
+    remote::{Ask, HeadActor, Taken, in_use},
+    transfer::read::Held,
+    workspace::{Workspace, hydrate::HydrateReport},
+};
+use futures::{FutureExt, TryStreamExt};
+use persist_core::{
+    Access, AttachOptions, Attachment, AttachmentId, AttachmentRecord, DetachOptions, Epoch, Error,
+    ErrorKind, Fencing, Holder, Liveness, Result, Takeover, VolumeId, VolumeName, VolumeStore, Vouch,
+    attachment::{AttachReport, AttachmentFilter, BusyFiles},
+    directory::{Granted, Verdict},
+    error::HolderSeen,
+    progress::{CallOptions, Meter, Phase},
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// The pauses of a waiter between looks at a volume that another has: from about the time that a detach takes,
+/// to what a person does not notice. Within one store the end of an attachment wakes it.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// For how many first pauses a workspace is waited for that another call of this process lets go: two seconds,
+/// more than the blocking step that it may be in.
+const LETTING_GO_LOOKS: u32 = 100;
+
+impl Engine {
+    pub(super) async fn attach(
+        self: &Arc<Self>,
+        name: &VolumeName,
+        mut options: AttachOptions,
+        meter: Meter,
+    ) -> Result<Attachment> {
+        self.node()?;
+        self.info.require(options.access.capability(), "this store does not have this access mode")?;
+        if options.access == Access::ReadOnly {
+            return self.attach_reader(name, options, meter).await;
+        }
+        self.check_writable()?;
+        let until = options.wait.take().map(|wait| Instant::now() + wait);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            // Asked for before the look, so that who leaves in between is not missed.
+            let departed = self.serving.departed.notified();
+            let refused = match self.try_attach(name, options.clone(), meter.clone()).await {
+                Err(error) if error.kind() == ErrorKind::InUse => error,
+                attached => return attached,
+            };
+            let left = until.and_then(|until| until.checked_duration_since(Instant::now()));
+            let Some(left) = left.filter(|left| !left.is_zero()) else { return Err(refused) };
+            meter.enter(Phase::Wait);
+            tokio::select! {
+                () = departed => pause = FIRST_PAUSE,
+                () = tokio::time::sleep(pause.min(left)) => pause = (pause * 2).min(LONGEST_PAUSE),
+            }
+        }
+    }
+
+    async fn try_attach(
+        self: &Arc<Self>,
+        name: &VolumeName,
+        options: AttachOptions,
+        meter: Meter,
+    ) -> Result<Attachment> {
+        let (head, _) = self.remote.locate(name).await?;
+        let _turn = self.turns.take(&head.volume).await;
+        match self.serving.session(&head.volume) {
+            Some(session) if session.is_over() => {
+                // Another has it: only once that one has left is what this store still shows taken away.
+                let (head, _) = self.remote.find_there(&head.volume).await?;
+                if head.lease.is_some() {
+                    return Err(in_use(&head, name));
+                }
+                self.retire(&session).await?;
+            }
+            Some(session) => return self.attach_beside(&session, options).await,
+            None => {}
+        }
+        self.attach_alone(name, &head.volume, options, meter).await
+    }
+
+    /// One more attachment of a volume whose lease this store holds, or the one that the holder has.
+    async fn attach_beside(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        options: AttachOptions,
+    ) -> Result<Attachment> {
+        let granted = Granted { attachment: self.new_attachment(), epoch: session.epoch };
+        let cuts = Cuts { quiesce: options.quiesce.clone(), consistency: options.consistency };
+        let near = self.spaces()?.near();
+        let shown = near.attach_granted(session.workspace.near_name(), options, granted).await?;
+        Ok(self.handle(session, session.use_by(shown, Some(cuts)), None))
+    }
+
+    /// The first attachment of this process: it takes the lease.
+    async fn attach_alone(
+        self: &Arc<Self>,
+        name: &VolumeName,
+        volume: &VolumeId,
+        options: AttachOptions,
+        meter: Meter,
+    ) -> Result<Attachment> {
+        let spaces = self.spaces()?;
+        let near_name = near_name(volume)?;
+        // What this node's own records refuse is refused before anything moves.
+        let judged = spaces.near().judge_attach(&near_name, &options).await?;
+        self.refuse_other_boots(volume, &options.takeover).await?;
+        let workspace = self.serve(volume).await?;
+        let id = judged.same.map_or_else(|| self.new_attachment(), |record| record.id);
+        let lease = self.lease(id.clone(), judged.holder, options.access);
+        meter.enter(Phase::Wait);
+        let taken = self.take_head(name, volume, &workspace, lease, &options.takeover).await?;
+        let replaced = taken.from.as_ref().map(|from| from.attachment.clone()).filter(|from| *from != id);
+        let actor = HeadActor::start(self.remote.clone(), taken, self.history());
+        let of = (volume.clone(), name.clone());
+        let begun = self.begin_session(of, actor, workspace, &options.call, meter).await?;
+        let (session, brought) = begun;
+        let cuts = Cuts { quiesce: options.quiesce.clone(), consistency: options.consistency };
+        let granted = Granted { attachment: id, epoch: session.epoch };
+        let shown = spaces.near().attach_granted(&near_name, options, granted).await;
+        let shown = match shown {
+            Ok(shown) => shown,
+            Err(error) => {
+                self.give_up(&session).await;
+                return Err(error);
+            }
+        };
+        let mut attached = self.handle(&session, session.use_by(shown, Some(cuts)), replaced);
+        if let Some(brought) = brought {
+            attached = with_remarks(attached, brought.remarks, self);
+        }
+        Ok(attached)
+    }
+
+    /// A boot proves nothing where other hosts reach the store too: the node's identity may be another's.
+    async fn refuse_other_boots(&self, volume: &VolumeId, takeover: &Takeover) -> Result<()> {
+        let filter = AttachmentFilter::default().with_volume(near_name(volume)?);
+        let mut shown: Vec<_> = self.spaces()?.near().attachments(filter).try_collect().await?;
+        let vouched =
+            |id: &AttachmentId| matches!(takeover, Takeover::Vouched(vouch) if vouch.attachment == *id);
+        shown.retain(|record| Some(&record.holder.node) != self.node.as_ref() && !vouched(&record.id));
+        if shown.is_empty() {
+            return Ok(());
+        }
+        let holders = shown.iter().map(HolderSeen::of).collect();
+        Err(Error::in_use("another boot of this node holds the volume", holders)
+            .advise("vouch that it is dead"))
+    }
+
+    /// Serves the workspace of a volume.
+    ///
+    /// # Errors
+    /// `InUse` with who is shown it, while another process does.
+    pub(super) async fn serve(&self, volume: &VolumeId) -> Result<Workspace> {
+        let spaces = self.spaces()?;
+        let mut looks = 0;
+        let refused = loop {
+            match spaces.serve(volume).await {
+                Err(error) if error.kind() == ErrorKind::InUse => {
+                    // A call of this process that was dropped lets go at its next safe point.
+                    let ours = spaces.server(volume).await?.is_none_or(|pid| pid == std::process::id());
+                    if !ours || looks == LETTING_GO_LOOKS {
+                        break error;
+                    }
+                    looks += 1;
+                    tokio::time::sleep(FIRST_PAUSE).await;
+                }
+                served => return served,
+            }
+        };
+        let filter = AttachmentFilter::default().with_volume(near_name(volume)?);
+        let shown: Vec<_> = spaces.near().attachments(filter).try_collect().await?;
+        let pid = spaces.server(volume).await?;
+        let seen = |record: &AttachmentRecord| {
+            let seen = HolderSeen::of(record);
+            pid.map_or(seen.clone(), |pid| seen.with_pid(pid))
+        };
+        let holders: Vec<_> = shown.iter().map(seen).collect();
+        if holders.is_empty() {
+            return Err(refused);
+        }
+        Err(Error::in_use("another process, or another opened store of this one, serves the volume", holders)
+            .advise("let it detach or close, or vouch that it is dead"))
+    }
+
+    /// Recovers what a crash has left, brings the head's tree here, and serves it. On an error the lease is
+    /// given back.
+    pub(super) async fn begin_session(
+        self: &Arc<Self>,
+        of: (VolumeId, VolumeName),
+        actor: HeadActor,
+        workspace: Workspace,
+        call: &CallOptions,
+        meter: Meter,
+    ) -> Result<(Arc<Session>, Option<HydrateReport>)> {
+        let head = actor.head();
+        let prepared = self.prepare(&head, &of.1, &workspace, call, meter).await;
+        match prepared {
+            Ok((base, brought)) => {
+                let session = self.serving.begin(Session::new(of, actor, workspace, base));
+                self.watch(&session)?;
+                Ok((session, brought))
+            }
+            Err(error) => {
+                if let Err(left) = actor.change(crate::head::change::Change::Release).await {
+                    tracing::warn!(volume = %of.1, error = %left, "a lease is left to run out");
+                }
+                // Its task has ended with the release, or ends by itself.
+                let _ = actor.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn prepare(
+        self: &Arc<Self>,
+        head: &Head,
+        name: &VolumeName,
+        workspace: &Workspace,
+        call: &CallOptions,
+        meter: Meter,
+    ) -> Result<(Option<Read>, Option<HydrateReport>)> {
+        let base = match &head.commit {
+            Some(commit) => Some(self.commits.read(&head.volume, commit).await?),
+            None => None,
+        };
+        let base = base.ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, "the volume has no commit").context("volume", name)
+        })?;
+        let brought = match workspace.settle(head).await? {
+            Recovery::Keep => None,
+            recovery => {
+                if recovery == Recovery::SalvageThenHydrate {
+                    self.salvage_left(head, workspace, meter.clone()).await?;
+                }
+                meter.enter(Phase::Transfer);
+                let tree = Arc::new(self.tree(&base, Held::Pinned).await?);
+                Some(workspace.hydrate(head.commit.clone(), tree, call.clone()).boxed().await?)
+            }
+        };
+        workspace.allow_writes(head.epoch).await?;
+        Ok((Some(base), brought))
+    }
+
+    pub(super) async fn take_head(
+        &self,
+        name: &VolumeName,
+        volume: &VolumeId,
+        workspace: &Workspace,
+        lease: Lease,
+        takeover: &Takeover,
+    ) -> Result<Taken> {
+        let (head, _) = self.remote.find_there(volume).await?;
+        let takeover = self.takeover(&head, &workspace.state().sessions, takeover);
+        workspace.asking(lease.session, head.lease.as_ref().map(|lease| lease.session)).await?;
+        let ask = Ask { name: name.clone(), lease, takeover, wait: None };
+        self.remote.take(volume, &ask).await
+    }
+
+    /// When the head may be taken. What this host can prove needs no lease to run out: that the lease is of
+    /// the session that this store's workspace asked for, or of a process of this host that is gone.
+    pub(super) fn takeover(&self, head: &Head, mine: &[SessionId], asked: &Takeover) -> Takeover {
+        let Some(lease) = &head.lease else { return asked.clone() };
+        let vouch =
+            |reason: &str| Takeover::Vouched(Vouch::new(lease.attachment.clone(), head.epoch, reason));
+        if mine.contains(&lease.session) {
+            return vouch("this process serves the workspace that the lease was taken for");
+        }
+        if lease.holder.workload.as_str().ends_with(&self.signature()) {
+            return vouch("it was held for a call of this opened store that was dropped");
+        }
+        match (self.verdict(&lease.holder), asked) {
+            (_, Takeover::Vouched(_)) => asked.clone(),
+            (Verdict::Dead(why), _) => vouch(&why),
+            // No use to wait until it could have run out.
+            (Verdict::Alive, _) => Takeover::Never,
+            (_, Takeover::ByFencing) => Takeover::WhenExpired,
+            _ => asked.clone(),
+        }
+    }
+
+    /// What this host can say about a holder: of its own processes alone, for any host reaches the bucket.
+    pub(super) fn verdict(&self, holder: &Holder) -> Verdict {
+        let here = self.node.as_ref() == Some(&holder.node);
+        match (&self.spaces, &holder.liveness) {
+            (Some(spaces), Liveness::Process(_)) if here => spaces.near().verdict(holder),
+            _ => Verdict::CannotTell,
+        }
+    }
+
+    /// How the workloads end that this opened store holds heads for.
+    pub(super) fn signature(&self) -> String {
+        format!("of opened store {:032x}", self.nonce)
+    }
+
+    pub(super) fn lease(&self, attachment: AttachmentId, holder: Holder, access: Access) -> Lease {
+        // An orchestrator's workload outlives the agent that renews: only who knows it may declare it dead.
+        let beats = match holder.liveness {
+            Liveness::External => Beats::Never,
+            _ => Beats::Renewed,
+        };
+        let session = SessionId(self.remote.nonce());
+        Lease { attachment, session, holder, access, since: self.now(), ttl: self.lease_ttl, beats }
+    }
+
+    pub(super) fn new_attachment(&self) -> AttachmentId {
+        let environment = &self.remote.environment;
+        AttachmentId::mint(&*environment.clock, &*environment.entropy)
+    }
+
+    /// A caller's handle.
+    pub(super) fn handle(
+        self: &Arc<Self>,
+        session: &Session,
+        used: Use,
+        replaced: Option<AttachmentId>,
+    ) -> Attachment {
+        let record = self.shown_record(used.near.record(), &session.volume, &session.name, session.epoch);
+        let mut report = used.near.report().clone();
+        report.fencing = Fencing::CommitGate;
+        let before = Epoch::new(session.epoch.get().saturating_sub(1));
+        let known = |id: &AttachmentId| report.replaced.iter().any(|(there, _)| there == id);
+        if let Some(id) = replaced.filter(|id| !known(id)) {
+            report.replaced.push((id, before));
+        }
+        let path = used.near.path().to_path_buf();
+        let keep = Arc::new((Arc::clone(self), used.near));
+        Attachment::new(record, path, report, used.signal.watch(), keep)
+    }
+
+    /// An attachment of the near store as one of this store.
+    pub(super) fn shown_record(
+        &self,
+        near: &AttachmentRecord,
+        volume: &VolumeId,
+        name: &VolumeName,
+        epoch: Epoch,
+    ) -> AttachmentRecord {
+        let mut record = near.clone();
+        (record.volume, record.volume_name, record.epoch) = (volume.clone(), name.clone(), epoch);
+        record
+    }
+
+    /// Takes away what a session shows that another has taken over from; what it wrote is a salvage.
+    pub(super) async fn retire(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
+        self.salvage_session(session).await?;
+        for used in session.uses() {
+            let lowering = DetachOptions::default().with_busy(BusyFiles::Lazy);
+            self.spaces()?.near().detach(&used.near.id, lowering).await?;
+            session.release(&used.near.id);
+        }
+        self.serving.end(&session.volume);
+        Ok(())
+    }
+
+    /// Ends a session that nobody uses: its lease is given back, its copy stays as it is.
+    pub(super) async fn give_up(self: &Arc<Self>, session: &Arc<Session>) {
+        if !session.uses().is_empty() {
+            return;
+        }
+        if let Err(error) = self.release(session).await {
+            tracing::warn!(volume = %session.volume, %error, "a lease is left to run out");
+        }
+    }
+}
+
+/// The near store's name of a volume's tree.
+pub(super) fn near_name(volume: &VolumeId) -> Result<VolumeName> {
+    VolumeName::new(volume.to_string()).map_err(|e| Error::internal("an id is no name").with_source(e))
+}
+
+fn with_remarks(attached: Attachment, remarks: Vec<String>, engine: &Arc<Engine>) -> Attachment {
+    let mut report: AttachReport = attached.report().clone();
+    report.remarks.extend(remarks);
+    let (record, path, watch) = (attached.record().clone(), attached.path().to_path_buf(), attached.watch());
+    Attachment::new(record, path, report, watch, Arc::new((Arc::clone(engine), attached)))
+}

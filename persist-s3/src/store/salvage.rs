@@ -1,0 +1,146 @@
+//! The work of a writer that lost its place: uploaded under its own epoch, and listed as a snapshot.
+
+use super::{
+    commit::{Ground, Since},
+    engine::Engine,
+    serving::Session,
+    snapshots::name_of,
+};
+use crate::{
+    head::{
+        names::Condemned,
+        record::{Head, SessionId},
+    },
+    keys::SalvageName,
+    remote::{
+        Commits as _,
+        salvage::{Salvage, UploadAgain},
+    },
+    workspace::Workspace,
+};
+use async_trait::async_trait;
+use persist_core::{
+    Error, LeaseState, Result, SnapshotName,
+    progress::Meter,
+    snapshot::{SnapshotKind, SnapshotRecord},
+};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+impl Engine {
+    /// Keeps what a fenced session wrote; `None` if it was all committed.
+    pub(super) async fn salvage_session(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+    ) -> Result<Option<SnapshotName>> {
+        let turn = session.committing.acquire().await;
+        let _turn = turn.map_err(|e| Error::internal("a session's turn is gone").with_source(e))?;
+        if session.workspace.state().tree == crate::head::recovery::Tree::Clean {
+            return Ok(None);
+        }
+        let ground = self.ground(session);
+        let name = self.salvage_tree(&session.workspace, ground, Meter::default()).await?;
+        if let LeaseState::Fenced { by, .. } = session.lease().state() {
+            session.tell(&LeaseState::Fenced { by, salvage: name.clone() });
+        }
+        Ok(name)
+    }
+
+    /// Keeps what a crash has left in a workspace whose volume has moved on.
+    pub(super) async fn salvage_left(
+        self: &Arc<Self>,
+        head: &Head,
+        workspace: &Workspace,
+        meter: Meter,
+    ) -> Result<()> {
+        let state = workspace.state();
+        let base = match &state.base {
+            Some(base) => self.commits.read(&head.volume, base).await.map(Some).or_else(pruned)?,
+            None => None,
+        };
+        let ground = Ground {
+            volume: head.volume.clone(),
+            epoch: state.epoch,
+            seq: base.as_ref().map_or(0, |base| base.name.seq),
+            base,
+            // Names of packs have a random part: no other process of that epoch is met.
+            numbers: Arc::new(AtomicU64::new(1)),
+            drafts: workspace.drafts().to_owned(),
+        };
+        self.salvage_tree(workspace, ground, meter).await.map(drop)
+    }
+
+    async fn salvage_tree(
+        self: &Arc<Self>,
+        workspace: &Workspace,
+        ground: Ground,
+        meter: Meter,
+    ) -> Result<Option<SnapshotName>> {
+        let made = self.upload_salvage(workspace, &ground, meter.clone()).await?;
+        let Some((salvage, name)) = made else {
+            workspace.salvaged().await?;
+            return Ok(None);
+        };
+        let again = Again { engine: Arc::clone(self), workspace: workspace.clone(), ground, meter };
+        let kept = self.remote.keep_salvage(name, salvage, &again).await?;
+        workspace.salvaged().await?;
+        tracing::warn!(volume = %kept.record.volume_name, salvage = %kept.record.name, "the work of a fenced writer is kept as a salvage");
+        Ok(Some(kept.record.name))
+    }
+
+    /// Uploads the tree of a workspace as a commit that no head has; `None` if it is its base.
+    async fn upload_salvage(
+        self: &Arc<Self>,
+        workspace: &Workspace,
+        ground: &Ground,
+        meter: Meter,
+    ) -> Result<Option<(Salvage, SalvageName)>> {
+        let since = match workspace.rows().await? {
+            Some(rows) if ground.base.is_some() => Since::Rows(rows),
+            _ => Since::Base,
+        };
+        let (engine, on) = (Arc::clone(self), ground.clone());
+        let write = move |tree| async move { engine.write_tree(&on, tree, since, meter).await };
+        let cut = workspace.cut(Default::default(), write).await?;
+        let root = cut.value.root.id;
+        if ground.base.as_ref().is_some_and(|base| base.commit.tree.id == root) {
+            return Ok(None);
+        }
+        let (consistency, taken) = (cut.consistency, cut.taken);
+        let (object, commit, ..) = self.seal_commit(ground, cut.value, (consistency, taken)).await?;
+        self.commits.put(&ground.volume, &object).await?;
+        let name = self.remote.salvage_name(ground.epoch, SessionId(self.remote.nonce()));
+        let (head, _) = self.remote.find_there(&ground.volume).await?;
+        let mut record = SnapshotRecord::new(name_of(&name)?, ground.volume.clone(), head.name, taken);
+        (record.kind, record.epoch, record.consistency) = (SnapshotKind::Salvage, ground.epoch, consistency);
+        record.totals = Some(commit.tree.totals);
+        let needs = self.commits.reach(&ground.volume, &object.name).await?;
+        let base = ground.base.as_ref().map(|base| base.name.clone());
+        Ok(Some((Salvage::new(record, base, object.name, needs), name)))
+    }
+}
+
+/// Uploads a salvage again that has lost objects to a prune: from the tree itself, as if nothing of it were
+/// in the bucket.
+struct Again {
+    engine: Arc<Engine>,
+    workspace: Workspace,
+    ground: Ground,
+    meter: Meter,
+}
+
+#[async_trait]
+impl UploadAgain for Again {
+    async fn upload_again(&self, _: &Salvage, _: &BTreeSet<Condemned>) -> Result<Salvage> {
+        let whole = Ground { base: None, ..self.ground.clone() };
+        let made = self.engine.upload_salvage(&self.workspace, &whole, self.meter.clone()).await?;
+        made.map(|(salvage, _)| salvage).ok_or_else(|| Error::internal("a whole tree is no base's"))
+    }
+}
+
+/// A base that was pruned is no base: all of the tree is uploaded.
+fn pruned<T>(error: Error) -> Result<Option<T>> {
+    if error.kind() == persist_core::ErrorKind::NotFound { Ok(None) } else { Err(error) }
+}
