@@ -29,7 +29,7 @@ async fn main() -> ExitCode {
 }
 
 async fn inspect(url: &str) -> Result<()> {
-    let store = persist::open_with(url, OpenOptions::default().with_mode(OpenMode::ReadOnly)).await?;
+    let store = open(url).await?;
     facts(&store).await?;
     println!("\nvolumes");
     volumes(&store).await;
@@ -39,6 +39,16 @@ async fn inspect(url: &str) -> Result<()> {
     each(store.list(ListOptions::default().with_states(ListStates::Trashed)), show_trashed).await;
     work_for_prune(&store).await?;
     store.close().await
+}
+
+async fn open(url: &str) -> Result<Arc<dyn VolumeStore>> {
+    let options = OpenOptions::default().with_mode(OpenMode::ReadOnly);
+    // Only an object store wants credentials: here those of Amazon's own tools.
+    #[cfg(feature = "s3")]
+    if url.starts_with("s3://") {
+        return persist::s3::open_by_variables(&url.parse()?, options, std::env::var_os).await;
+    }
+    persist::open_with(url, options).await
 }
 
 async fn facts(store: &Arc<dyn VolumeStore>) -> Result<()> {

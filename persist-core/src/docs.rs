@@ -69,4 +69,7 @@ pub mod decisions {
 
     #[doc = include_str!("../docs/decisions/0011-nfs-locks-are-the-servers.md")]
     pub mod nfs_locks_are_the_servers {}
+
+    #[doc = include_str!("../docs/decisions/0012-a-workspace-is-a-volume-of-a-directory-store.md")]
+    pub mod a_workspace_is_a_volume_of_a_directory_store {}
 }

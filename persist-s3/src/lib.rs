@@ -1,24 +1,53 @@
-//! Volumes in an S3-compatible object store: **designed, not in this version yet**. What is here are
-//! the decisions of its head protocol ([`head`]), which a model checker searches; no store opens yet.
+//! **An application's `fsync` on a volume of an object store is durable on this host only.** The durable step is
+//! [`sync`](persist_core::VolumeStore::sync): when it returns, what was written before it is in the bucket, and
+//! survives the loss of the host.
 //!
-//! An application's `fsync` on an S3 volume will be durable on this host only: the durable step is
-//! [`sync`](persist_core::VolumeStore::sync), after which the volume survives the loss of the host.
+//! A volume lives in an S3-compatible bucket, and any host attaches it that knows a URL and has credentials.
+//! What is attached is a copy in a directory of that host, the *workspace*: files are read and written at its
+//! speed, by the kernel alone, without any mount call. A sync uploads what changed; a detach syncs, and removes
+//! the copy.
 //!
-//! It will hold, on top of the `object_store` client:
+//! # Opening
 //!
-//! - the head protocol: one mutable record a volume, changed by compare-and-swap, so that a writer that
-//!   lost its lease cannot commit ([`CommitGate`](persist_core::Fencing::CommitGate));
-//! - a format of deduplicated, compressed and optionally encrypted packs, normative to the byte;
-//! - a workspace: the copy on this node, so that reads and writes run at this host's speed;
-//! - stores that check first and act later are probed at open and refused for writers.
+//! ```no_run
+//! use persist_s3::{Credentials, S3Options};
+//! # async fn open() -> persist_core::Result<()> {
+//! let url = "s3://bucket/prefix?region=eu-central-1&workspace=/var/lib/shop".parse()?;
+//! let s3 = S3Options::default().with_credentials(Credentials::keys("KEY", "SECRET"));
+//! let options = persist_core::OpenOptions::default().with_extension(s3);
+//! let store = persist_s3::open(&url, options).await?;
+//! println!("{}", store.info().capabilities);
+//! # Ok(()) }
+//! ```
 //!
-//! Until then the facade refuses an `s3://` URL. It does not fall back to anything.
+//! [`url::KEYS`] are the options of a URL, [`S3Config`] says what they mean; [`S3Options`] holds what is no plain
+//! field: credentials, an encryption key, the HTTP connector. Without credentials a store does not open. This
+//! crate reads no environment: `from_env` of the facade passes its variables to [`open_by_variables`].
+//!
+//! The bucket must be there. A prefix without a store is `NotFound`, unless the mode says
+//! [`CreateIfMissing`](persist_core::OpenMode::CreateIfMissing). Before the first write, and once for each
+//! endpoint, the bucket is [probed](mod@probe): one that ignores conditional writes, or checks first and acts
+//! later, is refused for writers. A store that is opened
+//! [`ReadOnly`](persist_core::OpenMode::ReadOnly) is not probed, and says `unproven`.
+//!
+//! # What is behind it
+//!
+//! - [`head`]: one mutable record a volume, changed by compare-and-swap only, whose change *is* the commit: a
+//!   writer that lost its lease cannot commit ([`CommitGate`](persist_core::Fencing::CommitGate)), and its work is
+//!   kept as a salvage;
+//! - [`mod@format`]: deduplicated, compressed and, with a key, encrypted packs, normative to the byte in
+//!   `docs/format.md`;
+//! - [`workspace`]: the copies on this node;
+//! - [`operations`]: access policies, lifecycle rules, lease times and their cost, what is durable when.
 
 pub mod client;
 pub mod config;
 pub mod format;
 pub mod head;
 mod keys;
+mod open;
+#[doc = include_str!("../docs/operations.md")]
+pub mod operations {}
 pub mod probe;
 mod remote;
 mod store;
@@ -28,5 +57,6 @@ pub mod workspace;
 
 pub use client::{Clients, Credentials, S3Options};
 pub use config::S3Config;
+pub use open::{ENDPOINT_VARIABLES, REGION_VARIABLES, open, open_by_variables, require_workspace};
 pub use store::S3Store;
 pub use url::SCHEME;

@@ -8,7 +8,7 @@ use persist_core::conformance::Subject;
 use std::sync::Arc;
 
 fn fresh() -> Arc<dyn Subject> {
-    subject::OnServer::fresh()
+    Arc::new(subject::OnServer::new())
 }
 
 persist_core::conformance!(fresh);

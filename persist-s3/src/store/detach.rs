@@ -38,7 +38,6 @@ impl Engine {
         options: DetachOptions,
         meter: Meter,
     ) -> Result<DetachReport> {
-        self.check_writable()?;
         if options.vouch.as_ref().is_some_and(|vouch| vouch.attachment != *id) {
             return Err(Error::invalid("vouch", "the vouch is about another attachment"));
         }
@@ -48,8 +47,10 @@ impl Engine {
             return self.detach_served(&session, id, options, meter).await;
         }
         if let Some(reader) = self.serving.reader(id) {
+            // Nothing of the bucket changes, so a store that was opened read-only may.
             return self.detach_reader(&reader, &options).await;
         }
+        self.check_writable()?;
         match self.find_near(id).await? {
             Some((record, volume)) => self.detach_found(&record, &volume, options, meter).await,
             None => match &options.vouch {

@@ -16,18 +16,14 @@ const BUCKET: &str = "bucket";
 
 /// A bucket, and the directories of its nodes.
 pub struct OnServer {
-    server: Server,
+    /// What was asked of it, by its log.
+    pub server: Server,
     directory: TempDir,
     clock: ManualClock,
 }
 
 impl OnServer {
     /// A fresh bucket.
-    pub fn fresh() -> Arc<dyn Subject> {
-        Arc::new(Self::new())
-    }
-
-    /// A fresh bucket, for tests that look into it.
     pub fn new() -> Self {
         Self {
             server: Server::in_memory(ServerOptions::new(BUCKET, keys())),
