@@ -64,6 +64,7 @@ pub(crate) fn until<T>(
 ///
 /// # Errors
 /// As [`until`].
+#[cfg(feature = "directory")]
 pub(crate) fn until_found<T>(meter: &Meter, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     loop {
         if let Some(found) = until(Pauses::SHORT, meter, &mut look)? {
