@@ -25,8 +25,8 @@
 //! crate reads no environment: `from_env` of the facade passes its variables to [`open_by_variables`].
 //!
 //! The bucket must be there. A prefix without a store is `NotFound`, unless the mode says
-//! [`CreateIfMissing`](persist_core::OpenMode::CreateIfMissing). Before the first write, and once for each
-//! endpoint, the bucket is [probed](mod@probe): one that ignores conditional writes, or checks first and acts
+//! [`CreateIfMissing`](persist_core::OpenMode::CreateIfMissing). Before it is given to a writer, the
+//! bucket is [probed](mod@probe), in full once for each endpoint: one that ignores conditional writes, or checks first and acts
 //! later, is refused for writers. A store that is opened
 //! [`ReadOnly`](persist_core::OpenMode::ReadOnly) is not probed, and says `unproven`.
 //!
