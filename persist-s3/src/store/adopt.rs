@@ -111,7 +111,7 @@ impl Engine {
         let taken = self.take_head(name, &record.volume, &workspace, lease, &Takeover::Never).await?;
         let actor = HeadActor::start(self.remote.clone(), taken, self.history());
         let of = (record.volume.clone(), record.volume_name.clone());
-        Ok(self.begin_session(of, actor, workspace, call, meter).await?.0)
+        Ok(self.begin_session(of, actor, workspace, None, (call, meter)).await?.0)
     }
 
     /// The near store's record of an attachment.

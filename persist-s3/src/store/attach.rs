@@ -123,14 +123,15 @@ impl Engine {
         let judged = spaces.near().judge_attach(&near_name, &options).await?;
         self.refuse_other_boots(volume, &options.takeover).await?;
         let workspace = self.serve(volume).await?;
-        let id = judged.same.map_or_else(|| self.new_attachment(), |record| record.id);
+        let left = judged.same.map(|record| record.id);
+        let id = left.clone().unwrap_or_else(|| self.new_attachment());
         let lease = self.lease(id.clone(), judged.holder, options.access);
         meter.enter(Phase::Wait);
         let taken = self.take_head(name, volume, &workspace, lease, &options.takeover).await?;
         let replaced = taken.from.as_ref().map(|from| from.attachment.clone()).filter(|from| *from != id);
         let actor = HeadActor::start(self.remote.clone(), taken, self.history());
         let of = (volume.clone(), name.clone());
-        let begun = self.begin_session(of, actor, workspace, &options.call, meter).await?;
+        let begun = self.begin_session(of, actor, workspace, left.as_ref(), (&options.call, meter)).await?;
         let (session, brought) = begun;
         let cuts = Cuts { quiesce: options.quiesce.clone(), consistency: options.consistency };
         let granted = Granted { attachment: id, epoch: session.epoch };
@@ -201,17 +202,18 @@ impl Engine {
     }
 
     /// Recovers what a crash has left, brings the head's tree here, and serves it. On an error the lease is
-    /// given back.
+    /// given back. `left` is the attachment that the caller takes up again: it no longer shows a tree that is
+    /// replaced.
     pub(super) async fn begin_session(
         self: &Arc<Self>,
         of: (VolumeId, VolumeName),
         actor: HeadActor,
         workspace: Workspace,
-        call: &CallOptions,
-        meter: Meter,
+        left: Option<&AttachmentId>,
+        (call, meter): (&CallOptions, Meter),
     ) -> Result<(Arc<Session>, Option<HydrateReport>)> {
         let head = actor.head();
-        let prepared = self.prepare(&head, &of.1, &workspace, call, meter).await;
+        let prepared = self.prepare(&head, &of.1, &workspace, left, (call, meter)).await;
         match prepared {
             Ok((base, brought)) => {
                 let session = self.serving.begin(Session::new(of, actor, workspace, base));
@@ -234,8 +236,8 @@ impl Engine {
         head: &Head,
         name: &VolumeName,
         workspace: &Workspace,
-        call: &CallOptions,
-        meter: Meter,
+        left: Option<&AttachmentId>,
+        (call, meter): (&CallOptions, Meter),
     ) -> Result<(Option<Read>, Option<HydrateReport>)> {
         let base = match &head.commit {
             Some(commit) => Some(self.commits.read(&head.volume, commit).await?),
@@ -249,6 +251,10 @@ impl Engine {
             recovery => {
                 if recovery == Recovery::SalvageThenHydrate {
                     self.salvage_left(head, workspace, meter.clone()).await?;
+                }
+                // A holder that only others can prove dead would keep its old tree, and its successor out.
+                if let Some(left) = left {
+                    self.spaces()?.near().detach(left, DetachOptions::default()).await?;
                 }
                 meter.enter(Phase::Transfer);
                 let tree = Arc::new(self.tree(&base, Held::Pinned).await?);
