@@ -62,12 +62,10 @@ pub struct S3Config {
     /// How many bytes of memory transfers may take, at least 64 MiB.
     #[serde(default = "memory_bytes")]
     pub memory_bytes: u64,
-    /// How long a writer that has gone silent keeps its volume, in seconds: 5 to 86,400.
+    /// How long a writer that has gone silent keeps its volume, in seconds: 5 to 86,400. It renews three
+    /// times in that.
     #[serde(default = "lease_ttl_seconds")]
     pub lease_ttl_seconds: u64,
-    /// How often a writer renews its lease, in seconds: at most half of the ttl; without it a third.
-    #[serde(default)]
-    pub lease_beat_seconds: Option<u64>,
 }
 
 /// Where the bucket's name stands in a request
@@ -110,7 +108,6 @@ impl S3Config {
             connections: CONNECTIONS,
             memory_bytes: MEMORY_BYTES,
             lease_ttl_seconds: LEASE_TTL_SECONDS,
-            lease_beat_seconds: None,
         }
     }
 
@@ -122,9 +119,9 @@ impl S3Config {
         check::check(self)
     }
 
-    /// How often a lease is renewed, in seconds.
+    /// How often a lease is renewed, in seconds: three times in its ttl.
     pub fn beat_seconds(&self) -> u64 {
-        self.lease_beat_seconds.unwrap_or(self.lease_ttl_seconds / 3).max(1)
+        (self.lease_ttl_seconds / 3).max(1)
     }
 
     /// `s3://bucket/prefix`, for messages.

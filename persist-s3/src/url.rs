@@ -11,7 +11,7 @@ pub const SCHEME: &str = "s3";
 ///
 /// `path_style` and `allow_http` are `true` or `false`: [`Addressing::Path`] and
 /// [`Transport::PlainAllowed`].
-pub const KEYS: [&str; 10] = [
+pub const KEYS: [&str; 9] = [
     "endpoint",
     "region",
     "path_style",
@@ -21,7 +21,6 @@ pub const KEYS: [&str; 10] = [
     "connections",
     "memory_bytes",
     "lease_ttl_seconds",
-    "lease_beat_seconds",
 ];
 
 impl S3Config {
@@ -51,7 +50,6 @@ fn read(url: &StoreUrl) -> Result<S3Config> {
     config.connections = number(url, "connections")?.unwrap_or(config.connections);
     config.memory_bytes = number(url, "memory_bytes")?.unwrap_or(config.memory_bytes);
     config.lease_ttl_seconds = number(url, "lease_ttl_seconds")?.unwrap_or(config.lease_ttl_seconds);
-    config.lease_beat_seconds = number(url, "lease_beat_seconds")?;
     if choice(url, "path_style")? == Some(Choice::False) {
         config.addressing = Addressing::VirtualHost;
     }
@@ -95,7 +93,7 @@ mod tests {
     fn every_option_reaches_its_field() {
         let url = "s3://bucket/a/b?endpoint=http://127.0.0.1:9000&region=eu-1&path_style=false&allow_http=true\
                    &workspace=/w&workspace_limit_bytes=7&connections=8&memory_bytes=99000000\
-                   &lease_ttl_seconds=30&lease_beat_seconds=5";
+                   &lease_ttl_seconds=30";
         let config = config(url).unwrap();
         assert_eq!((config.bucket.as_str(), config.prefix.as_str()), ("bucket", "a/b"));
         assert_eq!(config.endpoint.as_deref(), Some("http://127.0.0.1:9000"));
@@ -105,7 +103,7 @@ mod tests {
         assert_eq!((config.workspace_limit_bytes, config.connections), (Some(7), 8));
         assert_eq!(
             (config.memory_bytes, config.lease_ttl_seconds, config.beat_seconds()),
-            (99_000_000, 30, 5)
+            (99_000_000, 30, 10)
         );
     }
 
@@ -132,7 +130,6 @@ mod tests {
             ("s3://bucket?connections=70000", "connections"),
             ("s3://bucket?memory_bytes=1", "memory_bytes"),
             ("s3://bucket?lease_ttl_seconds=0", "lease_ttl_seconds"),
-            ("s3://bucket?lease_ttl_seconds=20&lease_beat_seconds=20", "lease_beat_seconds"),
             ("s3://bucket?workspace=relative", "workspace"),
             ("s3://my.bucket?path_style=false", "bucket"),
             ("s3://bucket?secret_access_key=hunter2", "credentials"),

@@ -51,7 +51,7 @@ async fn the_head_client_asks_once_and_the_data_client_until_its_deadline() {
 async fn a_request_for_a_head_ends_within_half_a_beat() {
     let server = server(Conditions::Atomic);
     let mut config = config();
-    config.lease_beat_seconds = Some(6);
+    config.lease_ttl_seconds = 18;
     let clients = connected(&server, &config);
     server.faults().add(Rule::once("stuck", Fault::Delay(Duration::from_secs(10_000)), |_| true));
     let begun = Instant::now();

@@ -31,9 +31,7 @@ pub(super) fn check(config: &S3Config) -> Result<()> {
     }
     within("connections", config.connections, &CONNECTIONS)?;
     within("memory_bytes", config.memory_bytes, &(LEAST_MEMORY_BYTES..=u64::MAX))?;
-    within("lease_ttl_seconds", config.lease_ttl_seconds, &TTL_SECONDS)?;
-    // At 0.8 of the ttl a holder is in doubt; half leaves it a second try before that.
-    within("lease_beat_seconds", config.beat_seconds(), &(1..=config.lease_ttl_seconds / 2))
+    within("lease_ttl_seconds", config.lease_ttl_seconds, &TTL_SECONDS)
 }
 
 /// The rules of

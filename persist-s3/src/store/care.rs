@@ -203,6 +203,11 @@ impl Engine {
             meter.add(1, 0);
         }
         self.pins.put(pins);
+        if options.mode == PruneMode::Apply {
+            for left in self.evict().await {
+                tracing::warn!(left, "a warm copy stays above its limit");
+            }
+        }
         for spaces in self.spaces.iter().chain(&self.readers) {
             let mut near = spaces.near().prune(options.clone()).await?;
             report.items.append(&mut near.items);
@@ -364,6 +369,15 @@ impl Engine {
         match self.remote.change_free(id, &change).await {
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
             changed => changed.map(drop),
+        }
+    }
+
+    /// Removes warm copies beyond their limit, the least used first; says what could not be removed.
+    pub(super) async fn evict(&self) -> Vec<String> {
+        let (Some(spaces), Some(limit)) = (&self.spaces, self.workspace_limit) else { return Vec::new() };
+        match spaces.evict(limit).await {
+            Ok(report) => report.remarks,
+            Err(error) => vec![format!("warm copies are left to prune: {error}")],
         }
     }
 

@@ -186,6 +186,9 @@ impl Engine {
         {
             report.left.push(format!("the copy on this node is left to prune: {error}"));
         }
+        if keep == LocalCopy::Keep {
+            report.left.extend(self.evict().await);
+        }
         self.end_with_its_attachment(&volume, &name, report).await;
         Ok(())
     }

@@ -24,6 +24,8 @@ pub(super) struct Engine {
     pub(super) spaces: Option<Workspaces>,
     /// The copies that are read on this node.
     pub(super) readers: Option<Workspaces>,
+    /// What warm copies may take on this node, in bytes.
+    pub(super) workspace_limit: Option<u64>,
     pub(super) lease_ttl: Duration,
     /// The memory of one commit.
     pub(super) upload_bytes: u64,

@@ -19,8 +19,8 @@ use crate::{
     workspace::Workspaces,
 };
 use persist_core::{
-    Capabilities, Characteristics, Consistency, Error, Fencing, OpenMode, OpenOptions, Result, StoreInfo,
-    Survives, VolumeStore, capability::Evidence, needs,
+    Capabilities, Characteristics, Consistency, Error, ErrorKind, Fencing, OpenMode, OpenOptions, Result,
+    StoreInfo, Survives, VolumeStore, capability::Evidence, needs,
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ impl S3Store {
     /// Opens the store that `config` describes.
     ///
     /// # Promise
-    /// A prefix without a store is [`NotFound`](persist_core::ErrorKind::NotFound) unless the mode says
+    /// A prefix without a store is [`NotFound`](ErrorKind::NotFound) unless the mode says
     /// [`CreateIfMissing`](OpenMode::CreateIfMissing). Nothing is written to a bucket whose conditional writes
     /// were not proven: in full once for each endpoint, in short at each open for writing.
     ///
@@ -52,11 +52,20 @@ async fn opened(config: S3Config, options: OpenOptions) -> Result<S3Store> {
     let clients = Clients::connect(&config, &s3)?;
     let boot = Arc::new(SystemBootClock);
     let remote = Remote::new(&clients, options.environment.clone(), boot);
-    let marker = match remote.open_marker(options.mode).await? {
-        Opened::Found(marker) | Opened::Made(marker) => marker,
+    let there = match remote.open_marker(found_only(options.mode)).await {
+        // It is made once the bucket is proven.
+        Err(e) if e.kind() == ErrorKind::NotFound && options.mode == OpenMode::CreateIfMissing => None,
+        found => Some(marker_of(found?)),
     };
-    let clients = proven(clients, &config, &options, &remote, &marker).await?;
+    let (clients, probed) = proven(clients, &config, &options, there.as_ref()).await?;
     let remote = Remote { head: clients.head.clone(), data: clients.data.clone(), ..remote };
+    let mut marker = match there {
+        Some(marker) => marker,
+        None => marker_of(remote.open_marker(options.mode).await?),
+    };
+    if let Some(probed) = probed {
+        marker = remote.note_probe(&endpoint(&config), &probed).await?;
+    }
     let (spaces, readers) = spaces(&config, &options).await?;
     let key = s3.key();
     let info = facts(&config, &options, &marker, spaces.as_ref(), key.is_some());
@@ -70,6 +79,7 @@ async fn opened(config: S3Config, options: OpenOptions) -> Result<S3Store> {
         remote,
         spaces,
         readers,
+        workspace_limit: config.workspace_limit_bytes,
         lease_ttl: Duration::from_secs(config.lease_ttl_seconds),
         upload_bytes: config.memory_bytes.saturating_sub(BASE_BYTES),
         fetch_bytes: config.memory_bytes / 2,
@@ -82,31 +92,42 @@ async fn opened(config: S3Config, options: OpenOptions) -> Result<S3Store> {
     Ok(S3Store { engine: Arc::new(engine) })
 }
 
-/// The clients, as the probe found that they have to talk to this bucket.
+/// The clients, as the probe found that they have to talk to this bucket, and what a full probe found.
 async fn proven(
     clients: Clients,
     config: &S3Config,
     options: &OpenOptions,
-    remote: &Remote,
-    marker: &Marker,
-) -> Result<Clients> {
+    marker: Option<&Marker>,
+) -> Result<(Clients, Option<Probed>)> {
     if options.mode == OpenMode::ReadOnly {
-        return Ok(clients);
+        return Ok((clients, None));
     }
-    let endpoint = config.endpoint.clone().unwrap_or_else(|| "aws".into());
-    if let Some(probed) = marker.probes.get(&endpoint) {
+    if let Some(probed) = marker.and_then(|marker| marker.probes.get(&endpoint(config))) {
         let clients = clients.with_quirks(quirks_of(probed)?);
         probe::short(&clients, &options.environment).await?;
-        return Ok(clients);
+        return Ok((clients, None));
     }
     let found = probe::full(&clients, &options.environment).await?;
     let clients = clients.with_quirks(found.quirks);
-    let noted = Remote { head: clients.head.clone(), data: clients.data.clone(), ..remote.clone() };
     let words = serde_json::to_string(&found.quirks)
         .map_err(|e| Error::internal("a quirk cannot be written as JSON").with_source(e))?;
     let probed = Probed { at: options.environment.clock.now(), quirks: [words].into() };
-    noted.note_probe(&endpoint, &probed).await?;
-    Ok(clients)
+    Ok((clients, Some(probed)))
+}
+
+/// Under what the probes of a bucket are remembered: each way to it may treat conditions in its own way.
+fn endpoint(config: &S3Config) -> String {
+    config.endpoint.clone().unwrap_or_else(|| "aws".into())
+}
+
+fn found_only(mode: OpenMode) -> OpenMode {
+    if mode == OpenMode::CreateIfMissing { OpenMode::Existing } else { mode }
+}
+
+fn marker_of(opened: Opened) -> Marker {
+    match opened {
+        Opened::Found(marker) | Opened::Made(marker) => marker,
+    }
 }
 
 fn quirks_of(probed: &Probed) -> Result<Quirks> {
@@ -115,12 +136,9 @@ fn quirks_of(probed: &Probed) -> Result<Quirks> {
         || Ok(Quirks::default()),
         |words| {
             serde_json::from_str(words).map_err(|e| {
-                Error::new(
-                    persist_core::ErrorKind::Unsupported,
-                    "the marker names a quirk that this version does not know",
-                )
-                .with_source(e)
-                .advise("use a newer version")
+                Error::new(ErrorKind::Unsupported, "the marker names a quirk that this version does not know")
+                    .with_source(e)
+                    .advise("use a newer version")
             })
         },
     )

@@ -7,6 +7,7 @@ use crate::{
 };
 use persist_core::{
     Attachment, AttachmentId, AttachmentRecord, Consistency, Epoch, LeaseState, VolumeId, VolumeName,
+    clock::Timestamp,
     lease::{LeaseSignal, LeaseWatch},
     quiesce::{Quiesce, SyncPolicy},
 };
@@ -186,10 +187,13 @@ impl Session {
         self.changed.notify_waiters();
     }
 
-    /// Notes that everything was synced just now.
-    pub(super) fn synced(&self) {
+    /// Notes that a sync was tried just now, and where it succeeded, when its cut was made.
+    pub(super) fn synced(&self, cut: Option<Timestamp>) {
         let now = Instant::now();
-        locked(&self.uses).values_mut().for_each(|used| used.synced = now);
+        for used in locked(&self.uses).values_mut() {
+            used.synced = now;
+            cut.iter().for_each(|cut| used.signal.synced(*cut));
+        }
     }
 
     /// The use whose sync is due first, of those that are synced by themselves.

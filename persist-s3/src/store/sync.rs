@@ -74,7 +74,7 @@ impl Engine {
     ) -> Result<(SyncReport, Found)> {
         let cut = self.cut(session, options, meter.clone()).await?;
         let (mut report, found) = self.keep(session, cut, meter).await?;
-        session.synced();
+        session.synced(Some(report.cut));
         if found == Found::Unchanged {
             report.remarks.push("nothing had changed since the last commit".into());
         }

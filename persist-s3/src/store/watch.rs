@@ -56,7 +56,7 @@ async fn watched(engine: Weak<Engine>, session: Arc<Session>) {
                 if let Err(error) = engine.commit(&session, options, Meter::default()).await {
                     tracing::warn!(volume = %session.name, %error, "a sync by itself failed");
                     // The next one is a period away, also after a failure.
-                    session.synced();
+                    session.synced(None);
                 }
                 state = lease.state();
             }
