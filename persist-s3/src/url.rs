@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn every_option_reaches_its_field() {
         let url = "s3://bucket/a/b?endpoint=http://127.0.0.1:9000&region=eu-1&path_style=false&allow_http=true\
-                   &workspace=/w&workspace_limit_bytes=7&connections=8&memory_bytes=99000000\
+                   &workspace=/w&workspace_limit_bytes=7&connections=8&memory_bytes=300000000\
                    &lease_ttl_seconds=30";
         let config = config(url).unwrap();
         assert_eq!((config.bucket.as_str(), config.prefix.as_str()), ("bucket", "a/b"));
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!((config.workspace_limit_bytes, config.connections), (Some(7), 8));
         assert_eq!(
             (config.memory_bytes, config.lease_ttl_seconds, config.beat_seconds()),
-            (99_000_000, 30, 10)
+            (300_000_000, 30, 10)
         );
     }
 
