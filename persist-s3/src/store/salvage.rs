@@ -133,10 +133,13 @@ struct Again {
 
 #[async_trait]
 impl UploadAgain for Again {
-    async fn upload_again(&self, _: &Salvage, _: &BTreeSet<Condemned>) -> Result<Salvage> {
+    async fn upload_again(&self, before: &Salvage, _: &BTreeSet<Condemned>) -> Result<Salvage> {
         let whole = Ground { base: None, ..self.ground.clone() };
         let made = self.engine.upload_salvage(&self.workspace, &whole, self.meter.clone()).await?;
-        made.map(|(salvage, _)| salvage).ok_or_else(|| Error::internal("a whole tree is no base's"))
+        let (mut salvage, _) = made.ok_or_else(|| Error::internal("a whole tree is no base's"))?;
+        // It replaces the one that is there, under whose name it is found.
+        salvage.record.name.clone_from(&before.record.name);
+        Ok(salvage)
     }
 }
 
