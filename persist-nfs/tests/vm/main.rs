@@ -27,7 +27,7 @@ mod url;
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
 
-/// What one boot runs within ten minutes, with a part of the conformance suite on each version:
+/// What one boot runs in about ten minutes, as far as it was seen in parts, with a part of the conformance suite on each version:
 /// `PERSIST_NFS_SUITES=conformance` is all of it, which takes much longer.
 const SUITES: [&str; 6] = [
     "url",
