@@ -21,7 +21,7 @@ use std::{collections::BTreeSet, time::Duration};
 const KILLS: usize = 24;
 
 /// Each has a server and a volume of its own.
-const SCENES: usize = 2;
+const SCENES: usize = 4;
 
 /// A child is killed after at most so many words, and so much later: a step takes about this long.
 const WORDS_MAX: usize = 9;
