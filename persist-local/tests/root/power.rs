@@ -82,17 +82,14 @@ fn script_of(length: usize) -> Vec<Op> {
         .collect()
 }
 
-/// Lets a child run until it has acknowledged operation `after`, and kills it there or in the next.
+/// Lets a child run until it has acknowledged operation `after`, kills it there or soon after, and says how far
+/// it came.
 fn stop_after(store: &Path, script: &Path, after: usize) -> Option<Said> {
     let mut child = child::command(&["/usr/bin/env"], store, script).spawn().unwrap();
-    let mut last = None;
-    for said in child::listen(&mut child) {
-        last = Some(said);
-        if said == Said::Done(after) {
-            break;
-        }
-    }
+    let mut said = child::listen(&mut child);
+    let reached = said.by_ref().find(|said| *said == Said::Done(after));
     child.kill().unwrap();
     child.wait().unwrap();
-    last
+    // What it said until the kill reached it counts too: it may be far into the next operation.
+    said.last().or(reached)
 }

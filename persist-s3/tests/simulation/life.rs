@@ -246,11 +246,27 @@ impl World {
         });
     }
 
-    /// Every node dies; then another one finds everything, and what nothing needs is pruned.
+    /// Every node that has work of its own comes back: its work is shown there, or is a salvage.
+    fn come_back(&mut self, lived: &mut Lived) {
+        for at in 0..NODES.len() {
+            if !lived.truth.nodes[at].work {
+                continue;
+            }
+            self.told.push(format!("{} comes back, {:?}", NODES[at], lived.truth));
+            self.perform(lived, at, Verb::TakeOver).unwrap();
+            self.attached(lived, at);
+            self.nodes[at].crash();
+            self.look(lived);
+        }
+    }
+
+    /// Every node dies and those with work come back; then another one finds everything, and what nothing needs is
+    /// pruned.
     fn end(&mut self, lived: &mut Lived) {
         self.nodes.iter_mut().for_each(Node::crash);
+        self.looker.life.as_ref().unwrap().run(self.server.settle());
+        self.come_back(lived);
         let looker = self.looker.life.as_mut().unwrap();
-        looker.run(self.server.settle());
         lived.take_over(looker).unwrap();
         let attachment = looker.attachment.take().unwrap();
         let value = tree::value_at(attachment.path());
