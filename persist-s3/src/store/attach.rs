@@ -249,12 +249,20 @@ impl Engine {
         let brought = match workspace.settle(head).await? {
             Recovery::Keep => None,
             recovery => {
-                if recovery == Recovery::SalvageThenHydrate {
+                let dirty = recovery == Recovery::SalvageThenHydrate;
+                if dirty {
                     self.salvage_left(head, workspace, meter.clone()).await?;
                 }
                 // A holder that only others can prove dead would keep its old tree, and its successor out.
                 if let Some(left) = left {
                     self.spaces()?.near().detach(left, DetachOptions::default()).await?;
+                    if dirty {
+                        // It was shown the tree until now.
+                        self.salvage_left(head, workspace, meter.clone()).await?;
+                    }
+                }
+                if dirty {
+                    workspace.salvaged().await?;
                 }
                 meter.enter(Phase::Transfer);
                 let tree = Arc::new(self.tree(&base, Held::Pinned).await?);
@@ -366,12 +374,12 @@ impl Engine {
 
     /// Takes away what a session shows that another has taken over from; what it wrote is a salvage.
     pub(super) async fn retire(self: &Arc<Self>, session: &Arc<Session>) -> Result<()> {
-        self.salvage_session(session).await?;
         for used in session.uses() {
             let lowering = DetachOptions::default().with_busy(BusyFiles::Lazy);
             self.spaces()?.near().detach(&used.near.id, lowering).await?;
             session.release(&used.near.id);
         }
+        self.bury(session).await?;
         self.serving.end(&session.volume);
         Ok(())
     }

@@ -260,8 +260,10 @@ impl Engine {
         used: Use,
         options: DetachOptions,
     ) -> Result<DetachReport> {
-        let salvaged = self.salvage_session(session).await;
         let mut report = self.lower(&used, &options).await?;
+        session.release(&used.near.id);
+        let last = session.uses().is_empty();
+        let salvaged = if last { self.bury(session).await } else { self.salvage_session(session).await };
         match salvaged {
             Ok(Some(name)) => {
                 report.left.push(format!("another has the volume: what was written is kept as {name}"))
@@ -271,8 +273,7 @@ impl Engine {
                 .left
                 .push(format!("what was written stays in the workspace until it is saved: {error}")),
         }
-        session.release(&used.near.id);
-        if session.uses().is_empty() {
+        if last {
             self.serving.end(&session.volume);
         }
         Ok(report)

@@ -2,6 +2,7 @@
 
 use super::{
     commit::{Ground, Since},
+    commits::Read,
     engine::Engine,
     serving::Session,
     snapshots::name_of,
@@ -10,42 +11,66 @@ use crate::{
     head::{
         names::Condemned,
         record::{Head, SessionId},
+        recovery::Tree,
     },
     keys::SalvageName,
     remote::{
         Commits as _,
         salvage::{Salvage, UploadAgain},
     },
-    workspace::Workspace,
+    workspace::{Workspace, record::Finished},
 };
 use async_trait::async_trait;
 use persist_core::{
     Error, LeaseState, Result, SnapshotName,
     progress::Meter,
     snapshot::{SnapshotKind, SnapshotRecord},
+    tree::TreeTotals,
 };
 use std::{
     collections::BTreeSet,
     sync::{Arc, atomic::AtomicU64},
 };
 
+/// A tree that was uploaded as a commit that no head has.
+struct Uploaded {
+    name: SalvageName,
+    salvage: Salvage,
+    /// The tree as what the next look at the workspace is compared with.
+    base: Read,
+    rows: Finished,
+    totals: TreeTotals,
+}
+
 impl Engine {
-    /// Keeps what a fenced session wrote; `None` if it was all committed.
+    /// Keeps what a fenced session wrote since it was last kept, and says under which name; `None` if all of it was
+    /// committed. Whoever is still shown the tree may write on: it counts as unsaved until [`Engine::bury`].
     pub(super) async fn salvage_session(
         self: &Arc<Self>,
         session: &Arc<Session>,
     ) -> Result<Option<SnapshotName>> {
         let turn = session.committing.acquire().await;
         let _turn = turn.map_err(|e| Error::internal("a session's turn is gone").with_source(e))?;
-        if session.workspace.state().tree == crate::head::recovery::Tree::Clean {
-            return Ok(None);
+        if session.workspace.state().tree == Tree::Clean {
+            return Ok(session.salvaged());
         }
         let ground = self.ground(session);
-        let name = self.salvage_tree(&session.workspace, ground, Meter::default()).await?;
-        if let LeaseState::Fenced { by, .. } = session.lease().state() {
-            session.tell(&LeaseState::Fenced { by, salvage: name.clone() });
+        if let Some((name, base)) = self.salvage_tree(&session.workspace, ground, Meter::default()).await? {
+            base.into_iter().for_each(|base| session.rebase(base));
+            session.note_salvage(name);
         }
-        Ok(name)
+        let salvage = session.salvaged();
+        if let LeaseState::Fenced { by, .. } = session.lease().state() {
+            session.tell(&LeaseState::Fenced { by, salvage: salvage.clone() });
+        }
+        Ok(salvage)
+    }
+
+    /// Keeps the last of what a fenced session wrote, once nobody is shown its tree: that may be replaced then.
+    pub(super) async fn bury(self: &Arc<Self>, session: &Arc<Session>) -> Result<Option<SnapshotName>> {
+        let salvage = self.salvage_session(session).await?;
+        session.workspace.salvaged().await?;
+        Ok(salvage)
     }
 
     /// Keeps what a crash has left in a workspace whose volume has moved on.
@@ -72,22 +97,25 @@ impl Engine {
         self.salvage_tree(workspace, ground, meter).await.map(drop)
     }
 
+    /// Keeps the tree of a workspace, which then is the base of what is written to it next.
     async fn salvage_tree(
         self: &Arc<Self>,
         workspace: &Workspace,
         ground: Ground,
         meter: Meter,
-    ) -> Result<Option<SnapshotName>> {
+    ) -> Result<Option<(SnapshotName, Option<Read>)>> {
         let made = self.upload_salvage(workspace, &ground, meter.clone()).await?;
-        let Some((salvage, name)) = made else {
-            workspace.salvaged().await?;
-            return Ok(None);
-        };
+        let Some(Uploaded { name, salvage, base, rows, totals }) = made else { return Ok(None) };
         let again = Again { engine: Arc::clone(self), workspace: workspace.clone(), ground, meter };
         let kept = self.remote.keep_salvage(name, salvage, &again).await?;
-        workspace.salvaged().await?;
+        // One that was uploaded again has another commit; what is written next is compared with the old base then.
+        let base = if kept.commit == base.name { Some(base) } else { None };
+        if let Some(base) = &base {
+            workspace.offer(base.name.clone(), rows, totals).await?;
+            workspace.accepted(Tree::Dirty).await?;
+        }
         tracing::warn!(volume = %kept.record.volume_name, salvage = %kept.record.name, "the work of a fenced writer is kept as a salvage");
-        Ok(Some(kept.record.name))
+        Ok(Some((kept.record.name, base)))
     }
 
     /// Uploads the tree of a workspace as a commit that no head has; `None` if it is its base.
@@ -96,7 +124,7 @@ impl Engine {
         workspace: &Workspace,
         ground: &Ground,
         meter: Meter,
-    ) -> Result<Option<(Salvage, SalvageName)>> {
+    ) -> Result<Option<Uploaded>> {
         let since = match workspace.rows().await? {
             Some(rows) if ground.base.is_some() => Since::Rows(rows),
             _ => Since::Base,
@@ -109,7 +137,8 @@ impl Engine {
             return Ok(None);
         }
         let (consistency, taken) = (cut.consistency, cut.taken);
-        let (object, commit, ..) = self.seal_commit(ground, cut.value, (consistency, taken)).await?;
+        let (object, commit, rows, totals) =
+            self.seal_commit(ground, cut.value, (consistency, taken)).await?;
         self.commits.put(&ground.volume, &object).await?;
         let name = self.remote.salvage_name(ground.epoch, SessionId(self.remote.nonce()));
         let (head, _) = self.remote.find_there(&ground.volume).await?;
@@ -117,8 +146,10 @@ impl Engine {
         (record.kind, record.epoch, record.consistency) = (SnapshotKind::Salvage, ground.epoch, consistency);
         record.totals = Some(commit.tree.totals);
         let needs = self.commits.reach(&ground.volume, &object.name).await?;
-        let base = ground.base.as_ref().map(|base| base.name.clone());
-        Ok(Some((Salvage::new(record, base, object.name, needs), name)))
+        let before = ground.base.as_ref().map(|base| base.name.clone());
+        let salvage = Salvage::new(record, before, object.name.clone(), needs);
+        let base = Read { commit, name: object.name, table: Arc::new(object.table), known: Vec::new() };
+        Ok(Some(Uploaded { name, salvage, base, rows, totals }))
     }
 }
 
@@ -136,7 +167,8 @@ impl UploadAgain for Again {
     async fn upload_again(&self, before: &Salvage, _: &BTreeSet<Condemned>) -> Result<Salvage> {
         let whole = Ground { base: None, ..self.ground.clone() };
         let made = self.engine.upload_salvage(&self.workspace, &whole, self.meter.clone()).await?;
-        let (mut salvage, _) = made.ok_or_else(|| Error::internal("a whole tree is no base's"))?;
+        let Uploaded { mut salvage, .. } =
+            made.ok_or_else(|| Error::internal("a whole tree is no base's"))?;
         // It replaces the one that is there, under whose name it is found.
         salvage.record.name.clone_from(&before.record.name);
         Ok(salvage)

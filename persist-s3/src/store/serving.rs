@@ -6,7 +6,8 @@ use crate::{
     workspace::{Workspace, Workspaces},
 };
 use persist_core::{
-    Attachment, AttachmentId, AttachmentRecord, Consistency, Epoch, LeaseState, VolumeId, VolumeName,
+    Attachment, AttachmentId, AttachmentRecord, Consistency, Epoch, LeaseState, SnapshotName, VolumeId,
+    VolumeName,
     clock::Timestamp,
     lease::{LeaseSignal, LeaseWatch},
     quiesce::{Quiesce, SyncPolicy},
@@ -42,6 +43,8 @@ pub(super) struct Session {
     /// Told when an attachment comes, goes, or changes how it is synced.
     pub(super) changed: Notify,
     base: Mutex<Option<Read>>,
+    /// What keeps the work of a session that was fenced.
+    salvage: Mutex<Option<SnapshotName>>,
     uses: Mutex<HashMap<AttachmentId, Use>>,
 }
 
@@ -130,6 +133,7 @@ impl Session {
             committing: Semaphore::new(1),
             changed: Notify::new(),
             base: Mutex::new(base),
+            salvage: Mutex::default(),
             uses: Mutex::default(),
         }
     }
@@ -141,6 +145,15 @@ impl Session {
 
     pub(super) fn rebase(&self, commit: Read) {
         *locked(&self.base) = Some(commit);
+    }
+
+    /// The newest salvage of this session's work.
+    pub(super) fn salvaged(&self) -> Option<SnapshotName> {
+        locked(&self.salvage).clone()
+    }
+
+    pub(super) fn note_salvage(&self, name: SnapshotName) {
+        *locked(&self.salvage) = Some(name);
     }
 
     /// Whether another has the volume, or it was given back.

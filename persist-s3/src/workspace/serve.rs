@@ -171,7 +171,8 @@ impl Workspace {
         .await
     }
 
-    /// Records that the work in the tree is kept as a salvage: from now on the tree may be replaced.
+    /// Records that the work in the tree is kept as a salvage, and that nobody is shown the tree any more: from now on
+    /// it may be replaced.
     ///
     /// # Errors
     /// As the filesystem reports them.
