@@ -88,9 +88,10 @@ impl Engine {
         options: DetachOptions,
         meter: Meter,
     ) -> Result<DetachReport> {
-        let last = session.uses().len() == 1;
+        let last = session.only_shows(id);
         let (synced, copy) = self.sync_at_the_end(session, &used, last, &options.call, &meter).await?;
         let mut report = self.lower(&used, &options).await?;
+        session.lowered(id);
         report.synced = synced;
         if last {
             self.end_session(session, copy, options.local_copy, meter, &mut report).await?;
@@ -261,8 +262,8 @@ impl Engine {
         options: DetachOptions,
     ) -> Result<DetachReport> {
         let mut report = self.lower(&used, &options).await?;
+        let last = session.only_shows(&used.near.id);
         session.release(&used.near.id);
-        let last = session.uses().is_empty();
         let salvaged = if last { self.bury(session).await } else { self.salvage_session(session).await };
         match salvaged {
             Ok(Some(name)) => {

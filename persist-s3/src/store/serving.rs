@@ -56,6 +56,16 @@ pub(super) struct Use {
     pub(super) signal: LeaseSignal,
     pub(super) cuts: Cuts,
     pub(super) synced: Instant,
+    pub(super) stage: Stage,
+}
+
+/// How far a use has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The tree is shown.
+    Shown,
+    /// It is shown no more, and what was written last is not known to be kept: a repeat of the detach goes on.
+    Lowered,
 }
 
 /// How the cuts are made that the store makes by itself.
@@ -173,7 +183,7 @@ impl Session {
             None => (LeaseSignal::held(), cuts.unwrap_or_default()),
         };
         signal.set(self.lease().state());
-        let used = Use { near, signal, cuts, synced: Instant::now() };
+        let used = Use { near, signal, cuts, synced: Instant::now(), stage: Stage::Shown };
         uses.insert(used.near.id.clone(), used.clone());
         drop(uses);
         self.changed.notify_waiters();
@@ -190,6 +200,18 @@ impl Session {
 
     pub(super) fn uses(&self) -> Vec<Use> {
         locked(&self.uses).values().cloned().collect()
+    }
+
+    /// Whether nothing but `attachment`, if that, is shown the tree.
+    pub(super) fn only_shows(&self, attachment: &AttachmentId) -> bool {
+        locked(&self.uses).iter().all(|(id, used)| id == attachment || used.stage == Stage::Lowered)
+    }
+
+    /// Notes that `attachment` is shown the tree no more.
+    pub(super) fn lowered(&self, attachment: &AttachmentId) {
+        if let Some(used) = locked(&self.uses).get_mut(attachment) {
+            used.stage = Stage::Lowered;
+        }
     }
 
     /// Ends the use of one attachment.

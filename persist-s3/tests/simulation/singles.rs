@@ -61,6 +61,40 @@ fn a_salvage_that_was_uploaded_again_is_opened_by_the_name_that_it_is_listed_by(
     ground.judge(Scenario::Salvage, &name, expected);
 }
 
+/// A detach that fails once nothing is shown any more keeps the lease: the next user of the volume ends it.
+#[test]
+fn a_detach_that_failed_after_it_took_the_tree_away_leaves_no_lease_for_ever() {
+    let ground = Ground::new();
+    let commits = |seen: &Seen| seen.verb == Verb::Get && seen.kind == ObjectKind::Commit;
+    let (mut failed, mut skip) = (0, 0);
+    // Every read of a commit's object, until there is none left to fail.
+    loop {
+        let a = ground.nodes[0].life.as_ref().unwrap();
+        let name = VolumeName::new(format!("v{skip}")).unwrap();
+        create(a, &name);
+        let attachment = a.run(attach_over(&a.store, &name)).unwrap();
+        write(&attachment, 1);
+        a.run(a.store.sync(&attachment.id, Default::default())).unwrap();
+        ground.server.faults().add(Rule::once("bit flipped", Fault::FlippedBit(1), commits).skip(skip));
+        let detached = a.run(a.store.detach(&attachment.id, Default::default()));
+        let fired = ground.server.faults().fired().len();
+        ground.server.faults().clear();
+        failed += u32::from(detached.is_err());
+        keep(a, &name, 2);
+        let attachments: Vec<_> = a.run(a.store.attachments(Default::default()).try_collect()).unwrap();
+        assert_eq!(attachments, [], "held for ever");
+        let b = ground.nodes[1].life.as_ref().unwrap();
+        let attachment = b.run(b.store.attach(&name, workload(Takeover::Never))).unwrap();
+        assert_eq!(tree::value_at(attachment.path()), 2);
+        b.run(b.store.detach(&attachment.id, Default::default())).unwrap();
+        skip += 1;
+        if fired == 0 {
+            break;
+        }
+    }
+    assert!(failed > 0, "no detach failed");
+}
+
 /// Changes of the bucket that such a list does not know: those of an upload.
 const STALE: usize = 8;
 
