@@ -9,6 +9,7 @@ mod codec;
 mod diff;
 mod entry;
 mod list;
+mod packs;
 mod page;
 mod read;
 mod record;

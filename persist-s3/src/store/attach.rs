@@ -246,6 +246,7 @@ impl Engine {
         let base = base.ok_or_else(|| {
             Error::new(ErrorKind::Corrupt, "the volume has no commit").context("volume", name)
         })?;
+        self.follow(&base, workspace).await?;
         let brought = match workspace.settle(head).await? {
             Recovery::Keep => None,
             recovery => {

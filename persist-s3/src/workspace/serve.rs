@@ -2,7 +2,7 @@
 
 use super::{
     Opened, Workspaces, layout, make_directories,
-    record::{DRAFT, Finished, Of, Rows},
+    record::{DRAFT, Finished, Of, RowWriter, Rows},
     state::{Shown, State},
     threads::blocking,
 };
@@ -110,6 +110,25 @@ impl Workspace {
         Ok(decided)
     }
 
+    /// Records that the head has `commit`, whose tree is that of the commit `before` it. A base that is another stays.
+    ///
+    /// # Errors
+    /// As the filesystem reports them.
+    pub async fn follow(&self, before: CommitName, commit: CommitName) -> Result<()> {
+        self.change(move |served, state| {
+            if state.may_be(&before) {
+                served.promote(&before)?;
+            }
+            let of = |base: &CommitName| Of { volume: served.volume.clone(), base: Some(base.clone()) };
+            // Without it every file is read once more.
+            if let Some(rows) = Rows::open(&served.place.stat(), &of(&before))? {
+                RowWriter::copied(served.place.root(), of(&commit), rows)?.name(&served.place.stat())?;
+            }
+            Ok(state.following(&before, commit))
+        })
+        .await
+    }
+
     /// Records, durably, that `session` is about to ask for the head, of which `held` has the lease: whoever serves this workspace after a kill
     /// knows that a lease of it is nobody else's.
     ///
@@ -134,7 +153,8 @@ impl Workspace {
     /// As the filesystem reports them: then it is not offered.
     pub async fn offer(&self, commit: CommitName, record: Finished, totals: TreeTotals) -> Result<()> {
         self.change(move |served, mut state| {
-            record.name(&served.place.next(&commit))?;
+            let of = Of { volume: served.volume.clone(), base: Some(commit.clone()) };
+            record.of(of).name(&served.place.next(&commit))?;
             (state.offered, state.totals) = (Some(commit), totals);
             Ok(state)
         })

@@ -132,6 +132,21 @@ impl State {
         self
     }
 
+    /// Whether `commit` is the base, or was offered and may be by now.
+    pub fn may_be(&self, commit: &CommitName) -> bool {
+        [&self.base, &self.offered].into_iter().any(|known| known.as_ref() == Some(commit))
+    }
+
+    /// This state once the head has `commit`, which has the tree of the one `before` it: that was accepted.
+    #[must_use]
+    pub fn following(self, before: &CommitName, commit: CommitName) -> Self {
+        let mut followed = self.resolved(Some(before));
+        if followed.base.as_ref() == Some(before) {
+            followed.base = Some(commit);
+        }
+        followed
+    }
+
     /// This state before anything of the tree is replaced.
     ///
     /// # Errors
@@ -220,6 +235,17 @@ mod tests {
         assert!(dirty.clone().hydrating(now()).is_err());
         assert_eq!(dirty.recovery(&head_at(2)), Recovery::SalvageThenHydrate);
         assert_eq!(dirty.salvaged().recovery(&head_at(2)), Recovery::Hydrate);
+    }
+
+    #[test]
+    fn a_commit_of_the_same_tree_is_followed_and_work_on_it_is_kept() {
+        let mut dirty = whole(1).writable(Epoch::new(3), now()).unwrap();
+        assert_eq!(dirty.clone().following(&commit(1), commit(2)).recovery(&head_at(2)), Recovery::Keep);
+        let other = dirty.clone().following(&commit(2), commit(3));
+        assert_eq!(other.recovery(&head_at(3)), Recovery::SalvageThenHydrate);
+        dirty.offered = Some(commit(2));
+        assert!(dirty.may_be(&commit(2)));
+        assert_eq!(dirty.following(&commit(2), commit(3)).recovery(&head_at(3)), Recovery::Keep);
     }
 
     #[test]

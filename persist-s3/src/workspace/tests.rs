@@ -5,7 +5,6 @@ mod commit;
 pub(super) use commit::Commit;
 
 use super::{
-    record::Of,
     state::{Hydrated, Shown},
     *,
 };
@@ -174,8 +173,8 @@ async fn a_commit_that_was_offered_before_a_kill_counts_with_its_record_if_the_h
         let tree = Commit::of(&bench.dir.path().join("c"));
         workspace.hydrate(Some(commit(1)), tree, Default::default()).await.unwrap();
         workspace.allow_writes(Epoch::new(2)).await.unwrap();
-        let of = Of { volume: id.clone(), base: Some(commit(2)) };
-        let record = record::RowWriter::new(workspace.drafts(), of).unwrap().finish().unwrap();
+        // What it is a record of is known once the commit has its name.
+        let record = record::RowWriter::new(workspace.drafts(), workspace.of()).unwrap().finish().unwrap();
         workspace.offer(commit(2), record, TreeTotals::default()).await.unwrap();
         drop(workspace);
 

@@ -248,11 +248,11 @@ impl World {
 
     /// Every node that has work of its own comes back: its work is shown there, or is a salvage.
     fn come_back(&mut self, lived: &mut Lived) {
-        for at in 0..NODES.len() {
+        for (at, node) in NODES.iter().enumerate() {
             if !lived.truth.nodes[at].work {
                 continue;
             }
-            self.told.push(format!("{} comes back, {:?}", NODES[at], lived.truth));
+            self.told.push(format!("{node} comes back, {:?}", lived.truth));
             self.perform(lived, at, Verb::TakeOver).unwrap();
             self.attached(lived, at);
             self.nodes[at].crash();

@@ -2,7 +2,7 @@
 //!
 //! The verbs of a seed, and which of its requests fail how, are the same each time. Files are real and threads
 //! work on them, so the order of requests *within* a verb may differ. `PERSIST_SEEDS` says how many seeds there
-//! are, and that all single faults are tried instead of some; `PERSIST_SEED` is the first seed.
+//! are, `PERSIST_SEED` which is the first, `PERSIST_SINGLES` how many single faults of each scenario are tried.
 
 #![allow(
     missing_docs,

@@ -12,7 +12,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use std::{path::Path, sync::Arc};
 use tempfile::TempDir;
 
-const BUCKET: &str = "bucket";
+pub const BUCKET: &str = "bucket";
 
 /// A bucket, and the directories of its nodes.
 pub struct OnServer {

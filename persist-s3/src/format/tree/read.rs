@@ -23,7 +23,7 @@ use std::{
 };
 
 /// Leaves that are fetched ahead of the reader: some 4000 entries, and about 2 MiB of memory.
-const LEAVES_AHEAD: usize = 4;
+pub(super) const LEAVES_AHEAD: usize = 4;
 
 /// Entries whose spilled attributes and ranges are fetched at a time.
 const ENTRIES_AHEAD: usize = 4;
@@ -252,6 +252,11 @@ impl Source {
         Ok(found.ok().map(|index| records[index].clone()))
     }
 
+    /// The chunks of `content`.
+    pub(super) fn chunks(&self, content: &Content) -> BoxStream<'static, Result<PlacedChunk>> {
+        list::chunks(self.format.clone(), Arc::clone(&self.pages), content, 0..u64::MAX)
+    }
+
     pub(super) async fn list_pages(&self, content: &Content) -> Result<Vec<PageRef>> {
         match content {
             Content::Chunks(_) => Ok(Vec::new()),
@@ -297,8 +302,13 @@ fn check(page: &Page, span: &Span) -> Result<()> {
 
 /// The leaves in order, the first one that can hold a path after `after` first.
 fn leaves(source: Arc<Source>, after: Option<TreePath>) -> BoxStream<'static, Result<Span>> {
+    pages(source, after).try_filter_map(async |(level, span)| Ok((level == 0).then_some(span))).boxed()
+}
+
+/// The pages of the tree with their levels, each before those below it; leaves in order.
+pub(super) fn pages(source: Arc<Source>, after: Option<TreePath>) -> BoxStream<'static, Result<(u8, Span)>> {
     let walk = Walk { source, after, todo: None };
-    futures::stream::try_unfold(walk, async |mut walk| Ok(walk.next().await?.map(|span| (span, walk))))
+    futures::stream::try_unfold(walk, async |mut walk| Ok(walk.next().await?.map(|page| (page, walk))))
         .boxed()
 }
 
@@ -310,26 +320,28 @@ struct Walk {
 }
 
 impl Walk {
-    async fn next(&mut self) -> Result<Option<Span>> {
+    async fn next(&mut self) -> Result<Option<(u8, Span)>> {
         if self.todo.is_none() {
             self.todo = Some(self.source.top().await?.into_iter().collect());
         }
-        while let Some((level, span)) = self.todo.as_mut().and_then(Vec::pop) {
-            if level == 0 {
-                return Ok(Some(span));
-            }
-            let page = self.source.open(level, &span).await?;
-            let below = below(page.children(), span.end.as_ref());
-            let below = self.wanted(below);
-            // The first few are fetched on their own: who lists a directory stops there.
-            let later: Vec<Location> =
-                below.iter().skip(LEAVES_AHEAD).map(|span| span.child.page.at).collect();
-            self.source.pages.plan(&later);
-            if let Some(todo) = &mut self.todo {
-                todo.extend(below.into_iter().rev().map(|span| (level - 1, span)));
-            }
+        let Some((level, span)) = self.todo.as_mut().and_then(Vec::pop) else { return Ok(None) };
+        if level > 0 {
+            self.go_down(level - 1, &span).await?;
         }
-        Ok(None)
+        Ok(Some((level, span)))
+    }
+
+    /// Has the pages of `level` below `span` walked next.
+    async fn go_down(&mut self, level: u8, span: &Span) -> Result<()> {
+        let page = self.source.open(level + 1, span).await?;
+        let below = self.wanted(below(page.children(), span.end.as_ref()));
+        // The first few are fetched on their own: who lists a directory stops there.
+        let later: Vec<Location> = below.iter().skip(LEAVES_AHEAD).map(|span| span.child.page.at).collect();
+        self.source.pages.plan(&later);
+        if let Some(todo) = &mut self.todo {
+            todo.extend(below.into_iter().rev().map(|span| (level, span)));
+        }
+        Ok(())
     }
 
     /// Without the pages that have nothing after where the walk begins: their successor begins there or before.

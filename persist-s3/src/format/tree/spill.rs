@@ -45,6 +45,11 @@ impl Blob {
         Ok(Self { parts: bytes.chunks(PART_BYTES).map(part).collect::<Result<_>>()? })
     }
 
+    /// Where the parts are.
+    pub(super) fn parts(&self) -> &[PageRef] {
+        &self.parts
+    }
+
     /// Whether both are the same bytes, wherever they lie.
     pub(super) fn same_as(&self, other: &Self) -> bool {
         self.parts.iter().map(|part| part.id).eq(other.parts.iter().map(|part| part.id))

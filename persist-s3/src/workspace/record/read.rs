@@ -43,14 +43,8 @@ impl Rows {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(cause(e, "open", path.display())),
         };
-        let mut rows = Self {
-            file: BufReader::with_capacity(1 << 16, file),
-            block: Vec::new().into_iter(),
-            path: Vec::new(),
-            last: None,
-            left: Left::Blocks,
-        };
-        match rows.check(of) {
+        let mut rows = Self::new(file);
+        match rows.check(|block| matches!(block, Block::Of(found) if found == *of)) {
             Ok(true) => Ok(Some(rows)),
             Ok(false) => Ok(None),
             Err(e) if e.kind() == ErrorKind::Corrupt => {
@@ -61,19 +55,26 @@ impl Rows {
         }
     }
 
-    /// Reads to the end and goes back to the first row; whether it is of `of`.
-    fn check(&mut self, of: &Of) -> Result<bool> {
-        let mut magic = [0; MAGIC.len()];
-        self.fill(&mut magic)?;
-        if magic != *MAGIC {
-            return Err(corrupt("it does not begin like one of this version"));
+    /// Opens a record that has no name yet, and does not say what it is of.
+    pub(super) fn draft(path: &Path) -> Result<Self> {
+        let mut rows = Self::new(File::open(path).map_err(|e| cause(e, "open", path.display()))?);
+        rows.begin()?;
+        Ok(rows)
+    }
+
+    fn new(file: File) -> Self {
+        Self {
+            file: BufReader::with_capacity(1 << 16, file),
+            block: Vec::new().into_iter(),
+            path: Vec::new(),
+            last: None,
+            left: Left::Blocks,
         }
-        match self.next_block()? {
-            Block::Head(found) if found == *of => {}
-            Block::Head(_) => return Ok(false),
-            _ => return Err(corrupt("it does not say what it is of")),
-        }
-        let first = self.file.stream_position().map_err(|e| cause(e, "read", "a stat record"))?;
+    }
+
+    /// Reads to the end and goes back to the first row; whether the last block is the one that is wanted.
+    fn check(&mut self, wanted: impl FnOnce(Block) -> bool) -> Result<bool> {
+        self.begin()?;
         let mut count = 0_u64;
         while self.next_row()?.is_some() {
             count += 1;
@@ -81,9 +82,18 @@ impl Rows {
         if self.left != (Left::Nothing { rows: count }) {
             return Err(corrupt("it has lost rows"));
         }
-        self.file.seek(SeekFrom::Start(first)).map_err(|e| cause(e, "read", "a stat record"))?;
+        let is_wanted = wanted(self.next_block()?);
+        self.begin()?;
+        Ok(is_wanted)
+    }
+
+    /// Goes to the first row.
+    fn begin(&mut self) -> Result<()> {
+        self.file.seek(SeekFrom::Start(0)).map_err(|e| cause(e, "read", "a stat record"))?;
         (self.last, self.left) = (None, Left::Blocks);
-        Ok(true)
+        let mut magic = [0; MAGIC.len()];
+        self.fill(&mut magic)?;
+        if magic == *MAGIC { Ok(()) } else { Err(corrupt("it does not begin like one of this version")) }
     }
 
     fn next_row(&mut self) -> Result<Option<Row>> {
@@ -100,7 +110,7 @@ impl Rows {
                     self.block = rows.into_iter();
                 }
                 Block::End { rows } => self.left = Left::Nothing { rows },
-                Block::Head(_) => return Err(corrupt("it begins twice")),
+                Block::Of(_) => return Err(corrupt("it ends before its rows do")),
             }
         }
     }

@@ -1,10 +1,11 @@
 //! Writing a stat record: in path order, in checked blocks, beside its later name.
 //!
 //! ```text
-//! MAGIC  head  { length u32 LE, digest of the body 16 bytes, body }...  end
+//! MAGIC  { length u32 LE, digest of the body 16 bytes, body }...
 //! ```
-//! The head is a block with [`Of`]; each further block holds rows, their paths front-coded; the end is a block
-//! with the count of rows. Bodies are postcard (the serde encoding of the crate of that name), version 1.
+//! Each block holds rows, their paths front-coded; the last but one has the count of rows. The last one says what the
+//! record is of: a commit has its name only once its rows are written. Bodies are postcard (the serde encoding of
+//! the crate of that name), version 1.
 
 use super::{Applied, Freshness, Of, Row, Rows};
 use crate::head::record::Digest;
@@ -18,7 +19,7 @@ use std::{
 use tempfile::NamedTempFile;
 
 /// What a record begins with; the last byte is the version.
-pub(super) const MAGIC: &[u8; 8] = b"pstat\0\0\x01";
+pub(super) const MAGIC: &[u8; 8] = b"pstat\0\0\x02";
 
 /// A row as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,9 +36,9 @@ pub(super) struct Stored {
 /// One block.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Block {
-    Head(Of),
     Rows(Vec<Stored>),
     End { rows: u64 },
+    Of(Of),
 }
 
 /// Rows of a block: enough that the digest costs little, few enough that a block is small in memory.
@@ -72,17 +73,20 @@ impl RowWriter {
     pub fn new(directory: &Path, of: Of) -> Result<Self> {
         let file = tempfile::Builder::new().prefix(DRAFT).tempfile_in(directory);
         let file = file.map_err(|e| cause(e, "create", directory.display()))?;
-        let mut writer = Self {
-            of: of.clone(),
-            file: BufWriter::new(file),
-            block: Vec::new(),
-            bytes: 0,
-            last: None,
-            rows: 0,
-        };
+        let mut writer =
+            Self { of, file: BufWriter::new(file), block: Vec::new(), bytes: 0, last: None, rows: 0 };
         writer.put(MAGIC)?;
-        writer.block(&Block::Head(of))?;
         Ok(writer)
+    }
+
+    /// A record of `of` with these rows.
+    ///
+    /// # Errors
+    /// As the filesystem reports them; those of `rows`.
+    pub fn copied(directory: &Path, of: Of, mut rows: Rows) -> Result<Finished> {
+        let mut writer = Self::new(directory, of)?;
+        rows.try_for_each(|row| writer.push(row?))?;
+        writer.finish()
     }
 
     /// Adds a row, which comes after all that were added.
@@ -117,7 +121,7 @@ impl RowWriter {
         if self.block.len() >= BLOCK_ROWS || self.bytes >= BLOCK_BYTES { self.end_block() } else { Ok(()) }
     }
 
-    /// Ends the record and makes it durable. It has no name yet.
+    /// Ends the record. It has no name yet.
     ///
     /// # Errors
     /// As the filesystem reports them.
@@ -125,9 +129,9 @@ impl RowWriter {
         self.end_block()?;
         let rows = self.rows;
         self.block(&Block::End { rows })?;
-        let file = self.file.into_inner().map_err(|e| cause(e.into_error(), "write", "a stat record"))?;
-        file.as_file().sync_all().map_err(|e| cause(e, "fsync", file.path().display()))?;
-        Ok(Finished { of: self.of, file })
+        let Self { of, file, .. } = self;
+        let file = file.into_inner().map_err(|e| cause(e.into_error(), "write", "a stat record"))?;
+        Ok(Finished { of, file })
     }
 
     fn end_block(&mut self) -> Result<()> {
@@ -140,27 +144,34 @@ impl RowWriter {
     }
 
     fn block(&mut self, block: &Block) -> Result<()> {
-        let body = postcard::to_allocvec(block)
-            .map_err(|e| Error::internal("a stat record cannot be encoded").with_source(e))?;
-        let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= BLOCK_MAX_BYTES);
-        let length = length.ok_or_else(|| {
-            Error::new(ErrorKind::Exhausted, "a block of the stat record is too large")
-                .context("bytes", body.len())
-        })?;
-        self.put(&length.to_le_bytes())?;
-        self.put(&Digest::of(&body).0)?;
-        self.put(&body)
+        put(&mut self.file, &encoded(block)?)
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|e| cause(e, "write", "a stat record"))
+        put(&mut self.file, bytes)
     }
+}
+
+fn put(file: &mut impl Write, bytes: &[u8]) -> Result<()> {
+    file.write_all(bytes).map_err(|e| cause(e, "write", "a stat record"))
+}
+
+/// A block with its length and its digest.
+fn encoded(block: &Block) -> Result<Vec<u8>> {
+    let body = postcard::to_allocvec(block)
+        .map_err(|e| Error::internal("a stat record cannot be encoded").with_source(e))?;
+    let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= BLOCK_MAX_BYTES);
+    let length = length.ok_or_else(|| {
+        Error::new(ErrorKind::Exhausted, "a block of the stat record is too large")
+            .context("bytes", body.len())
+    })?;
+    Ok([&length.to_le_bytes()[..], &Digest::of(&body).0, &body].concat())
 }
 
 /// How the names of unfinished records begin: removed when the workspace is served again.
 pub(in crate::workspace) const DRAFT: &str = ".draft-";
 
-/// A record that is whole and durable, and has no name yet: dropped, it is gone.
+/// A record that is whole, and has no name yet: dropped, it is gone.
 #[derive(Debug)]
 pub struct Finished {
     of: Of,
@@ -168,11 +179,19 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// The same rows as the record of `of`.
+    #[must_use]
+    pub fn of(self, of: Of) -> Self {
+        Self { of, ..self }
+    }
+
     /// Gives it the name `path`, in its own directory, in place of what has it, durably.
     ///
     /// # Errors
     /// As the filesystem reports them.
-    pub fn name(self, path: &Path) -> Result<()> {
+    pub fn name(mut self, path: &Path) -> Result<()> {
+        put(self.file.as_file_mut(), &encoded(&Block::Of(self.of))?)?;
+        self.file.as_file().sync_all().map_err(|e| cause(e, "fsync", self.file.path().display()))?;
         self.file.persist(path).map_err(|e| cause(e.error, "rename", path.display()))?;
         let parent = path.parent().unwrap_or(Path::new("/"));
         let parent = File::open(parent).map_err(|e| cause(e, "open", parent.display()))?;
@@ -184,8 +203,7 @@ impl Finished {
     /// # Errors
     /// `Corrupt` if it is not whole any more; as the filesystem reports them.
     pub fn rows(&self) -> Result<Rows> {
-        let rows = Rows::open(self.file.path(), &self.of)?;
-        rows.ok_or_else(|| Error::new(ErrorKind::Corrupt, "a stat record was changed while it was made"))
+        Rows::draft(self.file.path())
     }
 }
 
