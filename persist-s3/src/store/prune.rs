@@ -11,6 +11,7 @@ use crate::{
 use persist_core::{
     ErrorKind, Lifetime, Result, VolumeId, VolumeName, VolumeStore,
     care::{PruneFailure, PruneItem, PruneMode, PruneOptions, PruneReason, PruneReport},
+    directory::Verdict,
     progress::{Meter, Phase},
     volume::Protection,
 };
@@ -197,10 +198,9 @@ impl Engine {
     /// Ends the lease of a holder that this host can prove dead.
     pub(super) async fn release_dead(&self, name: &VolumeName, id: &VolumeId) -> Result<()> {
         let (head, _) = self.remote.find_there(id).await?;
-        let (Some(lease), Some(spaces)) = (&head.lease, &self.spaces) else { return Ok(()) };
-        let persist_core::directory::Verdict::Dead(why) = spaces.near().verdict(&lease.holder) else {
-            return Ok(());
-        };
+        let Some(lease) = &head.lease else { return Ok(()) };
+        // Not the near store's verdict: it knows of one host alone, and every host reaches the bucket.
+        let Verdict::Dead(why) = self.verdict(&lease.holder) else { return Ok(()) };
         if self.serving.session(id).is_some() {
             return Ok(());
         }
