@@ -75,10 +75,17 @@ pub(super) async fn adopting_what_was_taken_over_is_fenced(bench: Bench) {
     let options = holder("next").with_takeover(Takeover::Vouched(vouch));
     let next = store.attach(&volume("v"), options).await.unwrap();
     let old = bench.store().await;
-    let call = old.adopt(&record, AdoptOptions::default());
-    let error = refused_without_a_trace(&old, ErrorKind::Fenced, call).await;
-    let Detail::Fenced { mine, current, .. } = error.detail() else { panic!("no epochs: {error}") };
+    let before = Picture::of(&old).await;
+    let error = refused(ErrorKind::Fenced, old.adopt(&record, AdoptOptions::default()).await);
+    let Detail::Fenced { mine, current, salvage } = error.detail() else { panic!("no epochs: {error}") };
     assert_eq!((*mine, *current), (record.epoch, next.epoch));
+    match salvage {
+        Some(salvage) => {
+            let kept = old.open_snapshot(&volume("v"), salvage).await.unwrap();
+            Tree::of(&*kept).await.assert_is(&Tree::sample("one"));
+        }
+        None => assert_eq!(Picture::of(&old).await, before),
+    }
 }
 
 pub(super) async fn another_node_cannot_adopt_it(bench: Bench) {

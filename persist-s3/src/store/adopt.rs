@@ -1,7 +1,11 @@
 //! Taking an attachment up again after a restart: the same id, the next epoch.
 
 use super::{engine::Engine, serving::Cuts, sync::not_attached};
-use crate::remote::{HeadActor, in_use};
+use crate::{
+    head::record::Head,
+    remote::{HeadActor, in_use},
+    workspace::Workspace,
+};
 use persist_core::{
     Attachment, AttachmentId, AttachmentRecord, Consistency, Epoch, Error, ErrorKind, Liveness, Result,
     Takeover,
@@ -96,9 +100,7 @@ impl Engine {
             None => head.epoch == state.epoch,
         };
         if !mine {
-            return Err(Error::fenced(record.epoch, head.epoch, None).advise(
-                "another has had the volume since: attach again; what was not synced is kept as a salvage",
-            ));
+            return Err(self.lost(record, &head, &workspace, meter).await);
         }
         let liveness = options.liveness.clone().unwrap_or_else(|| near.holder.liveness.clone());
         let mut holder = near.holder.clone();
@@ -112,6 +114,25 @@ impl Engine {
         let actor = HeadActor::start(self.remote.clone(), taken, self.history());
         let of = (record.volume.clone(), record.volume_name.clone());
         Ok(self.begin_session(of, actor, workspace, None, (call, meter)).await?.0)
+    }
+
+    /// Why an attachment cannot be adopted whose volume another has had since. What was written here is kept first:
+    /// nobody knows when this node gets the volume again.
+    async fn lost(
+        self: &Arc<Self>,
+        record: &AttachmentRecord,
+        head: &Head,
+        workspace: &Workspace,
+        meter: Meter,
+    ) -> Error {
+        let advice =
+            "another has had the volume since: attach again; what was not synced is kept as a salvage";
+        match self.salvage_lost(head, workspace, meter).await {
+            Ok(salvage) => Error::fenced(record.epoch, head.epoch, salvage).advise(advice),
+            Err(error) => Error::fenced(record.epoch, head.epoch, None)
+                .context("what was written stays in the workspace", error)
+                .advise("adopt or detach it once more, so that it is kept as a salvage"),
+        }
     }
 
     /// The near store's record of an attachment.

@@ -247,7 +247,9 @@ impl Engine {
                 Ok(report)
             }
             (Err(error), _) if error.kind() == ErrorKind::Fenced => {
-                let report = self.spaces()?.near().detach(&record.id, options).await?;
+                let mut report = self.spaces()?.near().detach(&record.id, options).await?;
+                // It says where the work is kept. What is written after that stays, until the next attach keeps it.
+                report.left.push(error.to_string());
                 Ok(report)
             }
             (Err(error), _) => Err(error),

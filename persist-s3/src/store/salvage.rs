@@ -11,7 +11,7 @@ use crate::{
     head::{
         names::Condemned,
         record::{Head, SessionId},
-        recovery::Tree,
+        recovery::{Recovery, Tree},
     },
     keys::SalvageName,
     remote::{
@@ -73,13 +73,27 @@ impl Engine {
         Ok(salvage)
     }
 
+    /// Keeps what is in a workspace whose volume another has had since, and says under which name; `None` if nothing
+    /// was written since it was last kept. Whoever is still shown the tree may write on: it counts as unsaved.
+    pub(super) async fn salvage_lost(
+        self: &Arc<Self>,
+        head: &Head,
+        workspace: &Workspace,
+        meter: Meter,
+    ) -> Result<Option<SnapshotName>> {
+        if workspace.settle(head).await? == Recovery::Foreign || workspace.state().tree == Tree::Clean {
+            return Ok(None);
+        }
+        self.salvage_left(head, workspace, meter).await
+    }
+
     /// Keeps what a crash has left in a workspace whose volume has moved on.
     pub(super) async fn salvage_left(
         self: &Arc<Self>,
         head: &Head,
         workspace: &Workspace,
         meter: Meter,
-    ) -> Result<()> {
+    ) -> Result<Option<SnapshotName>> {
         let state = workspace.state();
         let base = match &state.base {
             Some(base) => self.commits.read(&head.volume, base).await.map(Some).or_else(pruned)?,
@@ -94,7 +108,7 @@ impl Engine {
             numbers: Arc::new(AtomicU64::new(1)),
             drafts: workspace.drafts().to_owned(),
         };
-        self.salvage_tree(workspace, ground, meter).await.map(drop)
+        Ok(self.salvage_tree(workspace, ground, meter).await?.map(|(name, _)| name))
     }
 
     /// Keeps the tree of a workspace, which then is the base of what is written to it next.
