@@ -4,6 +4,7 @@
 //! written under another name, flushed, linked, and its directory flushed: a kill or a power cut leaves the
 //! volume known or not known. There is no secret in it: a store URL has none.
 
+use crate::options::Lease;
 use persist::{
     Access, Error, ErrorKind, Result, Retry, SnapshotName, StoreUrl, SyncPolicy, VolumeName,
     linux::cause::cause,
@@ -32,6 +33,9 @@ pub struct Entry {
     pub snapshot: Option<SnapshotName>,
     /// When the store syncs it by itself.
     pub sync: SyncPolicy,
+    /// What ends the lease of a host that has gone silent.
+    #[serde(default)]
+    pub lease: Lease,
 }
 
 /// The volumes that are known, in memory and on disk. One process at a time has them.
@@ -213,6 +217,7 @@ mod tests {
             access: Access::SharedOnNode,
             snapshot: None,
             sync: SyncPolicy::OnDetach,
+            lease: Lease::Kept,
         }
     }
 

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use docker_volume_plugin::{Plugin, Server, Settings, client, known::Known, server, stores};
 use persist::{Node, NodeId, OpenMode, Result, StoreUrl, linux::cause::cause};
 use serde_json::{Value, json};
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Volumes of any persist store for `docker run -v name:/path`.
@@ -37,6 +37,22 @@ enum Command {
         /// The claim's ID, as `claims` shows it.
         id: String,
     },
+    /// Ends what another host has: you vouch that nothing there writes any more. That host is fenced, and what it
+    /// had not synced becomes a salvage when it comes back.
+    Vouch {
+        /// The plugin's socket.
+        #[arg(long, default_value = server::DEFAULT_SOCKET)]
+        socket: PathBuf,
+        /// The volume.
+        volume: String,
+        /// The attachment, as `claims` shows it.
+        attachment: String,
+        /// Its epoch, as `claims` shows it: a vouch is no good for who has the volume next.
+        epoch: u64,
+        /// How you know, for the log.
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -57,8 +73,9 @@ struct Serve {
     /// host of its own, and what an earlier one held in a store of several hosts needs a lease that runs out.
     #[arg(long)]
     node: Option<NodeId>,
-    /// Seconds that a call may take which changes something; Docker gives up after 120.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=110))]
+    /// Seconds that a call may take which changes something; Docker gives up after 120. A host that died is waited
+    /// out in 77, where the lease of the store is not set otherwise.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=110))]
     deadline: u64,
     /// How much is logged.
     #[arg(long, value_enum, default_value_t)]
@@ -107,11 +124,15 @@ fn run(command: Command) -> Result<()> {
     let done = match command {
         Command::Serve(arguments) => serve(arguments, &runtime),
         Command::Claims { socket } => runtime.block_on(claims(socket)),
-        Command::Release { socket, volume, id } => runtime.block_on(async {
-            client::call(&socket, "VolumeDriver.Unmount", &json!({ "Name": volume, "ID": id }))
-                .await
-                .map(drop)
-        }),
+        Command::Release { socket, volume, id } => {
+            let request = json!({ "Name": volume, "ID": id });
+            runtime.block_on(client::call(&socket, "VolumeDriver.Unmount", &request)).map(drop)
+        }
+        Command::Vouch { socket, volume, attachment, epoch, reason } => {
+            let request =
+                json!({ "Name": volume, "Attachment": attachment, "Epoch": epoch, "Reason": reason });
+            runtime.block_on(client::call(&socket, "Persist.Vouch", &request)).map(drop)
+        }
     };
     runtime.shutdown_timeout(END_LIMIT);
     done
@@ -139,13 +160,17 @@ fn serve(arguments: Serve, runtime: &tokio::runtime::Runtime) -> Result<()> {
     runtime.block_on(async {
         let hear = |kind| signal(kind).map_err(|e| cause(e, "hear", "signals"));
         let (mut terminate, mut interrupt) = (hear(SignalKind::terminate())?, hear(SignalKind::interrupt())?);
-        let plugin = Plugin::new(settings, known, stores::facade(node, arguments.state));
+        let plugin = Plugin::new(settings, known, stores::facade(node, arguments.state, read_variable));
         plugin.take_up();
         let stop = async {
             tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         };
         server.serve(plugin, stop).await
     })
+}
+
+fn read_variable(name: &'static str) -> Option<OsString> {
+    std::env::var_os(name)
 }
 
 async fn claims(socket: PathBuf) -> Result<()> {
@@ -163,7 +188,8 @@ async fn claims(socket: PathBuf) -> Result<()> {
 fn print_claims(volume: &str, holders: &Value) {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     for holder in holders.as_array().into_iter().flatten() {
-        let fields = ["id", "since", "node", "access", "epoch", "lease"].map(|key| text(&holder[key]));
+        let fields = ["id", "since", "node", "access", "attachment", "epoch", "lease"];
+        let fields = fields.map(|key| text(&holder[key]));
         println!("{volume} {}", fields.join(" "));
     }
 }

@@ -4,10 +4,11 @@ use persist::{
     Access, Error, Result, SnapshotName, Source, StoreUrl, SyncPolicy, VolumeName, VolumeSpec,
     name::LabelKey, volume::Protection,
 };
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
 
 /// The options, as a refusal of an unknown one lists them.
-pub const KEYS: [&str; 13] = [
+pub const KEYS: [&str; 14] = [
     "store",
     "size",
     "owner",
@@ -21,6 +22,7 @@ pub const KEYS: [&str; 13] = [
     "access",
     "snapshot",
     "sync",
+    "lease",
 ];
 
 /// How an option that begins like this ends is the key of a label.
@@ -41,6 +43,18 @@ pub struct VolumeOptions {
     pub snapshot: Option<SnapshotName>,
     /// When the store syncs it by itself.
     pub sync: Option<SyncPolicy>,
+    /// What ends the lease of a host that has gone silent.
+    pub lease: Option<Lease>,
+}
+
+/// What ends the lease of a host that has gone silent, in a store that has leases.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lease {
+    /// It runs out, and another host may have the volume.
+    #[default]
+    Expires,
+    /// Nothing but a vouch.
+    Kept,
 }
 
 impl VolumeOptions {
@@ -74,6 +88,7 @@ impl VolumeOptions {
             "access" => self.access = Some(access(value)?),
             "snapshot" => self.snapshot = Some(SnapshotName::new(value)?),
             "sync" => self.sync = Some(sync(value)?),
+            "lease" => self.lease = Some(lease(value)?),
             _ => match key.strip_prefix(LABEL_PREFIX) {
                 Some(label) => drop(self.spec.labels.insert(LabelKey::new(label)?, value.to_owned())),
                 None => return Err(unknown()),
@@ -86,6 +101,9 @@ impl VolumeOptions {
         if self.snapshot.is_some() && self.access != Some(Access::ReadOnly) {
             return Err(Error::invalid("snapshot", "a snapshot is only read")
                 .advise("add -o access=read-only; to write to a copy of it, use -o from-snapshot"));
+        }
+        if self.access == Some(Access::ReadOnly) && self.lease.is_some() {
+            return Err(Error::invalid("lease", "who only reads has no lease"));
         }
         if self.access == Some(Access::ReadOnly) && self.makes_something() {
             return Err(Error::invalid("access", "a volume that is only read is not made here")
@@ -169,6 +187,14 @@ fn access(text: &str) -> Result<Access> {
     }
 }
 
+fn lease(text: &str) -> Result<Lease> {
+    match text {
+        "expires" => Ok(Lease::Expires),
+        "kept" => Ok(Lease::Kept),
+        _ => Err(Error::invalid("lease", "unknown lease").advise("known are expires and kept")),
+    }
+}
+
 /// `on-detach`, `manual`, or seconds as in `30s`.
 fn sync(text: &str) -> Result<SyncPolicy> {
     let every = |text: &str| text.strip_suffix('s')?.parse().ok().filter(|seconds| *seconds > 0);
@@ -204,6 +230,7 @@ mod tests {
             ("from-snapshot", "shop@monday"),
             ("access", "read-write"),
             ("sync", "30s"),
+            ("lease", "kept"),
         ])
         .unwrap();
         assert_eq!(options.store.unwrap().to_string(), "local:///srv/x");
@@ -215,6 +242,7 @@ mod tests {
         assert!(matches!(options.source, Source::Snapshot { .. }));
         assert_eq!(options.access, Some(Access::ReadWrite));
         assert_eq!(options.sync, Some(SyncPolicy::Every(Duration::from_secs(30))));
+        assert_eq!(options.lease, Some(Lease::Kept));
         let reader = parse(&[("access", "read-only"), ("snapshot", "monday")]).unwrap();
         assert_eq!(reader.snapshot.unwrap().as_str(), "monday");
     }
@@ -251,6 +279,7 @@ mod tests {
             ("snapshot", "monday"),
             ("sync", "0s"),
             ("sync", "often"),
+            ("lease", "60"),
             ("label.", "x"),
             ("label.a b", "x"),
             ("", "x"),
@@ -262,6 +291,7 @@ mod tests {
         for pairs in [
             [("owner", "1"), ("uid", "1")],
             [("access", "read-only"), ("size", "1G")],
+            [("access", "read-only"), ("lease", "kept")],
             [("access", "shared-on-node"), ("snapshot", "monday")],
         ] {
             assert_eq!(parse(&pairs).unwrap_err().kind(), ErrorKind::Invalid);

@@ -38,6 +38,23 @@ pub struct ClaimRequest {
     pub id: String,
 }
 
+/// `Persist.Vouch`, which is no call of Docker's: an operator's, by this program.
+#[derive(Debug, Deserialize)]
+pub struct VouchRequest {
+    /// The volume.
+    #[serde(rename = "Name")]
+    pub name: String,
+    /// Who is dead, by the ID of the attachment.
+    #[serde(rename = "Attachment")]
+    pub attachment: String,
+    /// Under which epoch it has the volume.
+    #[serde(rename = "Epoch")]
+    pub epoch: u64,
+    /// How the operator knows.
+    #[serde(rename = "Reason")]
+    pub reason: String,
+}
+
 /// The answer to `VolumeDriver.Mount` and `Path`.
 #[derive(Debug, Serialize)]
 pub struct Mountpoint {

@@ -4,7 +4,7 @@ use crate::{
     Plugin,
     protocol::{
         Activated, CapabilitiesAnswer, ClaimRequest, CreateRequest, Done, DriverCapabilities, Got, Listed,
-        MEDIA_TYPE, Mountpoint, NameRequest,
+        MEDIA_TYPE, Mountpoint, NameRequest, VouchRequest,
     },
 };
 use axum::{
@@ -35,7 +35,7 @@ struct Json<T>(T);
 /// A call that was refused, or failed.
 struct Refusal(StatusCode, String);
 
-/// The calls of the protocol. Docker sends all of them by POST.
+/// The calls of the protocol, and an operator's. Docker sends all of them by POST.
 pub(crate) fn router(plugin: Arc<Plugin>) -> Router {
     Router::new()
         .route("/Plugin.Activate", post(activate))
@@ -47,6 +47,7 @@ pub(crate) fn router(plugin: Arc<Plugin>) -> Router {
         .route("/VolumeDriver.Get", post(get))
         .route("/VolumeDriver.List", post(list))
         .route("/VolumeDriver.Capabilities", post(capabilities))
+        .route("/Persist.Vouch", post(vouch))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .with_state(plugin)
@@ -78,6 +79,12 @@ async fn mount(State(plugin): Called, body: Body) -> Answer<Mountpoint> {
 async fn unmount(State(plugin): Called, body: Body) -> Answer<Done> {
     let ClaimRequest { name, id } = read(body).await?;
     plugin.unmount(&name, &id).await?;
+    Ok(Json(Done {}))
+}
+
+async fn vouch(State(plugin): Called, body: Body) -> Answer<Done> {
+    let VouchRequest { name, attachment, epoch, reason } = read(body).await?;
+    plugin.vouch(&name, &attachment, epoch, &reason).await?;
     Ok(Json(Done {}))
 }
 

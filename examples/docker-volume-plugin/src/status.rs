@@ -21,6 +21,7 @@ pub(crate) fn status(
         "survives": info.characteristics.survives,
         "fencing": info.characteristics.fencing,
         "access": entry.access,
+        "lease": opened.has_leases().then_some(entry.lease),
         "epoch": record.epoch,
         "holders": claims.iter().map(|claim| holder(opened, claim)).collect::<Vec<_>>(),
         "last_sync": synced(&record.name),
@@ -38,7 +39,8 @@ pub(crate) fn status(
 }
 
 fn holder(opened: &Opened, claim: &AttachmentRecord) -> Value {
-    let lease = opened.held(&claim.id).map(|held| format!("{:?}", held.lease()));
+    let held = opened.held(&claim.id).map(|held| format!("{:?}", held.lease()));
+    let lease = held.or_else(|| opened.lost(&claim.id).map(|error| error.to_string()));
     json!({
         "id": claim.holder.workload,
         "node": claim.holder.node.id,

@@ -6,12 +6,13 @@ use futures::{
     future::{BoxFuture, Shared},
 };
 use persist::{
-    Attachment, AttachmentId, AttachmentRecord, Error, ErrorKind, Node, OpenMode, OpenOptions, Result,
-    StoreInfo, StoreUrl, VolumeName, VolumeStore, attachment::AdoptOptions, attachment::AttachmentFilter,
-    clock::Timestamp,
+    Attachment, AttachmentId, AttachmentRecord, Capabilities, Error, ErrorKind, Fencing, Node, OpenMode,
+    OpenOptions, Result, StoreInfo, StoreUrl, VolumeName, VolumeStore, attachment::AdoptOptions,
+    attachment::AttachmentFilter, clock::Timestamp,
 };
 use std::{
     collections::HashMap,
+    ffi::OsString,
     fmt,
     path::PathBuf,
     sync::{
@@ -55,19 +56,33 @@ pub struct Opened {
     seen: AtomicBool,
     calls: Semaphore,
     handles: Mutex<HashMap<AttachmentId, Attachment>>,
+    /// Claims of this host that cannot be taken up any more, and why: another host has had the volume since.
+    lost: Mutex<HashMap<AttachmentId, Arc<Error>>>,
     /// The cut of the last sync that ended an attachment, by volume.
     synced: Mutex<HashMap<VolumeName, Timestamp>>,
 }
 
+/// What reads a variable of the environment: an object store has its credentials there, never in its URL.
+pub type Variables = fn(&'static str) -> Option<OsString>;
+
 /// Opens stores through the facade, for `node`; those that need a directory of this node get one below
-/// `state`.
-pub fn facade(node: Node, state: PathBuf) -> Opener {
+/// `state`. An object store takes region, endpoint and credentials from `variables`, as Amazon's tools do.
+pub fn facade(node: Node, state: PathBuf, variables: Variables) -> Opener {
     Arc::new(move |url, mode| {
-        let mut options = OpenOptions::default().with_mode(mode).with_node(node.clone());
-        if url.scheme() != "local" {
-            options = options.with_state_directory(state.join("stores").join(directory_of(&url)));
+        let options = OpenOptions::default().with_mode(mode).with_node(node.clone());
+        let stores = state.join("stores");
+        match url.scheme() {
+            "local" => async move { persist::open_with(&url.to_string(), options).await }.boxed(),
+            // It makes a directory of its own in there for each bucket and prefix.
+            persist::s3::SCHEME => {
+                let options = options.with_state_directory(stores);
+                async move { persist::s3::open_by_variables(&url, options, variables).await }.boxed()
+            }
+            _ => {
+                let options = options.with_state_directory(stores.join(directory_of(&url)));
+                async move { persist::open_with(&url.to_string(), options).await }.boxed()
+            }
         }
-        async move { persist::open_with(&url.to_string(), options).await }.boxed()
     })
 }
 
@@ -148,13 +163,24 @@ impl fmt::Debug for Stores {
 impl Opened {
     fn new(store: Arc<dyn VolumeStore>, url: StoreUrl) -> Self {
         let calls = Semaphore::new(CALLS_MAX);
-        let (seen, handles, synced) = (AtomicBool::default(), Mutex::default(), Mutex::default());
-        Self { store, url, seen, calls, handles, synced }
+        let (seen, handles, lost, synced) = Default::default();
+        Self { store, url, seen, calls, handles, lost, synced }
     }
 
     /// What the store promises.
     pub fn info(&self) -> Arc<StoreInfo> {
         self.store.info()
+    }
+
+    /// Whether other hosts can reach the store.
+    pub fn is_portable(&self) -> bool {
+        self.info().capabilities.contains(Capabilities::PORTABLE)
+    }
+
+    /// Whether an attachment is a lease of a copy: one that can run out, because the store refuses the
+    /// commits of whoever lost it.
+    pub fn has_leases(&self) -> bool {
+        self.info().characteristics.fencing == Fencing::CommitGate
     }
 
     /// Whether this is the first time that somebody asks.
@@ -188,14 +214,31 @@ impl Opened {
     /// The live attachment of `record`, which is of this node: taken up if this process has not got it.
     ///
     /// # Errors
-    /// As the store's `adopt`.
+    /// As the store's `adopt`; `Fenced` without asking again.
     pub async fn handle(&self, record: &AttachmentRecord) -> Result<Attachment> {
         if let Some(handle) = self.held(&record.id) {
             return Ok(handle);
         }
-        let adopted = self.store.adopt(record, AdoptOptions::default()).await?;
-        self.keep(adopted.clone());
-        Ok(adopted)
+        if let Some(error) = self.lost(&record.id) {
+            return Err(again(&error));
+        }
+        match self.store.adopt(record, AdoptOptions::default()).await {
+            Ok(adopted) => {
+                self.keep(adopted.clone());
+                Ok(adopted)
+            }
+            Err(error) if error.kind() == ErrorKind::Fenced => {
+                let error = Arc::new(error);
+                lock(&self.lost).insert(record.id.clone(), Arc::clone(&error));
+                Err(again(&error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Why an attachment of this node is lost, if it was found so.
+    pub fn lost(&self, id: &AttachmentId) -> Option<Arc<Error>> {
+        lock(&self.lost).get(id).cloned()
     }
 
     /// The live attachment of that id, if this process has it.
@@ -211,6 +254,7 @@ impl Opened {
     /// Lets go of an attachment that has ended, with its last sync.
     pub fn let_go(&self, record: &AttachmentRecord, synced: Option<Timestamp>) {
         let held = lock(&self.handles).remove(&record.id);
+        lock(&self.lost).remove(&record.id);
         let last = synced.into_iter().chain(held.and_then(|held| held.watch().last_sync())).max();
         if let Some(last) = last {
             let mut all = lock(&self.synced);

@@ -1,17 +1,22 @@
 //! Mount, Unmount and Path: what a container holds is a claim, an attachment on record in the store.
 
 use super::Plugin;
-use crate::{known::Entry, stores::Opened};
+use crate::{known::Entry, options::Lease, stores::Opened};
 use futures::StreamExt;
 use persist::{
-    AttachOptions, Attachment, AttachmentRecord, Capabilities, DetachOptions, Error, Liveness, OpenMode,
-    Outcome, Result, StoreUrl, VolumeName, Vouch, Workload, attachment::AttachmentFilter,
+    AttachOptions, Attachment, AttachmentId, AttachmentRecord, DetachOptions, Epoch, Error, ErrorKind,
+    Liveness, OpenMode, Outcome, Result, StoreUrl, VolumeName, Vouch, Workload,
+    attachment::{AttachmentFilter, LocalCopy},
     linux::process::boot_is_over,
 };
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 /// Attachments that are taken up at once.
 const ADOPTING_MAX: usize = 4;
+
+/// How long a tree may be brought to this host, or what was written to the store, longer than any caller waits: what
+/// was moved by then is not moved again.
+const COPY_LIMIT: Duration = Duration::from_secs(6 * 60 * 60);
 
 impl Plugin {
     /// Attaches the volume for the caller `id`, which gets the same attachment however often it asks, and
@@ -36,6 +41,27 @@ impl Plugin {
         let (name, workload) = (VolumeName::new(name)?, Workload::new(id)?);
         let plugin = Arc::clone(self);
         self.change(async move { plugin.detach(name, workload).await }).await
+    }
+
+    /// Ends what another host has, or an earlier boot of this one: the caller vouches for `reason` that nothing there
+    /// writes any more.
+    ///
+    /// # Errors
+    /// `Invalid` for what is no attachment; `NotFound` for a volume that is not known; `Conflict` if the volume is
+    /// not held by that attachment under that epoch, or is held by this plugin.
+    pub async fn vouch(
+        self: &Arc<Self>,
+        name: &str,
+        attachment: &str,
+        epoch: u64,
+        reason: &str,
+    ) -> Result<()> {
+        let name = VolumeName::new(name)?;
+        let id = AttachmentId::parse(attachment)
+            .ok_or_else(|| Error::invalid("attachment", "not the ID of an attachment"))?;
+        let vouch = Vouch::new(id, Epoch::new(epoch), reason);
+        let plugin = Arc::clone(self);
+        self.change(async move { plugin.vouched(name, vouch).await }).await
     }
 
     /// Where the volume is; empty if no container of this host has it.
@@ -97,10 +123,14 @@ impl Plugin {
 
     /// The path of the first claim of this node; the paths of all are one directory.
     pub(super) async fn path_of(&self, opened: &Opened, claims: &[AttachmentRecord]) -> Result<String> {
-        match claims.iter().find(|claim| claim.holder.node == self.settings.node) {
-            Some(claim) => text(opened.handle(claim).await?.path()),
-            None => Ok(String::new()),
+        for claim in claims.iter().filter(|claim| claim.holder.node == self.settings.node) {
+            match opened.handle(claim).await {
+                // What is lost is shown nowhere; another claim may be of now.
+                Err(error) if error.kind() == ErrorKind::Fenced => {}
+                handle => return text(handle?.path()),
+            }
         }
+        Ok(String::new())
     }
 
     async fn attach(self: &Arc<Self>, name: VolumeName, id: Workload) -> Result<(Arc<Opened>, Attachment)> {
@@ -108,7 +138,15 @@ impl Plugin {
         let opened = self.opened(&entry.store, OpenMode::Existing).await?;
         let attachment = {
             let _call = opened.call(self.settings.change_limit).await?;
-            opened.store.attach(&name, self.how(&entry, &opened, id)).await?
+            let how = self.how(&entry, &opened, id);
+            match opened.store.attach(&name, how.clone()).await {
+                Err(error)
+                    if error.kind() == ErrorKind::InUse && self.end_earlier_boots(&opened, &name).await? =>
+                {
+                    opened.store.attach(&name, how).await?
+                }
+                attached => attached?,
+            }
         };
         opened.keep(attachment.clone());
         let record = attachment.record();
@@ -123,9 +161,9 @@ impl Plugin {
         let mut how = AttachOptions::default()
             .with_access(entry.access)
             .with_workload(id)
-            .with_liveness(liveness(opened))
+            .with_liveness(liveness(entry, opened))
             .with_sync(entry.sync)
-            .with_deadline(self.settings.change_limit);
+            .with_deadline(self.limit_in(opened));
         how.snapshot.clone_from(&entry.snapshot);
         how
     }
@@ -139,10 +177,54 @@ impl Plugin {
             .with_node(self.settings.node.id.clone())
             .with_workload(id);
         for record in opened.attachments(filter).await? {
-            let how = DetachOptions::default().with_deadline(self.settings.change_limit);
+            let how = DetachOptions::default().with_deadline(self.limit_in(&opened));
             end(&opened, &record, how).await?;
         }
         Ok(())
+    }
+
+    async fn vouched(self: &Arc<Self>, name: VolumeName, vouch: Vouch) -> Result<()> {
+        let entry = self.known.get(&name).ok_or_else(|| Self::missing(&name))?;
+        let opened = self.opened(&entry.store, OpenMode::Existing).await?;
+        let _call = opened.call(self.settings.change_limit).await?;
+        let claims = opened.attachments(AttachmentFilter::default().with_volume(name.clone())).await?;
+        let record = claims.iter().find(|claim| claim.id == vouch.attachment).ok_or_else(|| {
+            Error::conflict("nobody has the volume by that attachment", Vec::new())
+                .during("vouch", &name)
+                .advise("look who has it: docker-volume-plugin claims")
+        })?;
+        if record.holder.node == self.settings.node {
+            return Err(Error::conflict("the claim is of this host", Vec::new())
+                .during("vouch", &name)
+                .advise("end it by: docker-volume-plugin release"));
+        }
+        let how = DetachOptions::default().with_deadline(self.limit_in(&opened)).with_vouch(vouch.clone());
+        end(&opened, record, how).await?;
+        tracing::warn!(
+            volume = %name, node = %record.holder.node.id, attachment = %record.id, reason = %vouch.reason,
+            "ended by a vouch"
+        );
+        Ok(())
+    }
+
+    /// How long the store may take for one call. Where trees are copied, that is more than the caller waits: it
+    /// goes on meanwhile, and a repeat finds how far it came.
+    fn limit_in(&self, opened: &Opened) -> Duration {
+        if opened.has_leases() { COPY_LIMIT } else { self.settings.change_limit }
+    }
+
+    /// Ends the claims of a volume that containers of an earlier boot of this host had, and says whether there were
+    /// any: Docker starts containers before everything is taken up.
+    async fn end_earlier_boots(&self, opened: &Opened, name: &VolumeName) -> Result<bool> {
+        let claims = opened.attachments(AttachmentFilter::default().with_volume(name.clone())).await?;
+        let mut ended = false;
+        for claim in claims.iter().filter(|claim| self.is_ours(opened, claim)) {
+            if self.is_of_an_earlier_boot(opened, claim) {
+                self.end_with_its_boot(opened, claim).await?;
+                ended = true;
+            }
+        }
+        Ok(ended)
     }
 
     /// Takes up the claims of this host; ends those of an earlier boot of it, whose containers went with it.
@@ -161,18 +243,29 @@ impl Plugin {
     }
 
     async fn take_up_one(&self, opened: &Opened, claim: &AttachmentRecord) -> Result<()> {
-        let (theirs, here) = (&claim.holder.node, &self.settings.node);
         let _call = opened.call(self.settings.change_limit).await?;
-        if theirs == here {
+        if claim.holder.node == self.settings.node {
             let adopted = opened.handle(claim).await?;
             tracing::info!(volume = %claim.volume_name, id = %claim.holder.workload, epoch = %adopted.epoch, "taken up");
             return Ok(());
         }
-        // Nodes that are named after their boots can be compared only where one host alone has the store.
-        let is_over = if is_portable(opened) { theirs.id == here.id } else { boot_is_over(theirs, here) };
-        if !is_over {
-            return Ok(());
+        if self.is_of_an_earlier_boot(opened, claim) {
+            self.end_with_its_boot(opened, claim).await?;
         }
+        Ok(())
+    }
+
+    fn is_of_an_earlier_boot(&self, opened: &Opened, claim: &AttachmentRecord) -> bool {
+        let (theirs, here) = (&claim.holder.node, &self.settings.node);
+        // Nodes that are named after their boots can be compared only where one host alone has the store.
+        if opened.is_portable() {
+            theirs.id == here.id && theirs.boot != here.boot
+        } else {
+            boot_is_over(theirs, here)
+        }
+    }
+
+    async fn end_with_its_boot(&self, opened: &Opened, claim: &AttachmentRecord) -> Result<()> {
         let vouch = Vouch::new(claim.id.clone(), claim.epoch, "its host has booted again");
         end(opened, claim, DetachOptions::default().with_vouch(vouch)).await
     }
@@ -186,15 +279,15 @@ impl Plugin {
     }
 }
 
-/// What proves that a container is dead: not the end of this plugin. The next boot of the host does where
-/// only this host can reach the store; elsewhere nothing but a vouch, or an expired lease.
-fn liveness(opened: &Opened) -> Liveness {
-    if is_portable(opened) { Liveness::External } else { Liveness::Boot }
-}
-
-/// Whether other hosts can reach the store.
-fn is_portable(opened: &Opened) -> bool {
-    opened.info().capabilities.contains(Capabilities::PORTABLE)
+/// What proves that a container is dead: not the end of this plugin. The next boot of the host does, and where
+/// other hosts reach the store too a lease that runs out; where there is none, or it is to be kept, nothing but a
+/// vouch.
+fn liveness(entry: &Entry, opened: &Opened) -> Liveness {
+    match entry.lease {
+        Lease::Expires if opened.has_leases() => Liveness::Boot,
+        _ if opened.is_portable() => Liveness::External,
+        _ => Liveness::Boot,
+    }
 }
 
 async fn end(opened: &Opened, record: &AttachmentRecord, how: DetachOptions) -> Result<()> {
@@ -213,7 +306,10 @@ async fn take_back((opened, attachment): (Arc<Opened>, Attachment)) {
     if attachment.report().outcome == Outcome::Already {
         return;
     }
-    if let Err(error) = end(&opened, attachment.record(), DetachOptions::default()).await {
+    // The copy stays, so that the caller's next try has it at once.
+    let how = DetachOptions::default();
+    let how = if opened.has_leases() { how.with_local_copy(LocalCopy::Keep) } else { how };
+    if let Err(error) = end(&opened, attachment.record(), how).await {
         tracing::warn!(attachment = %attachment.id, %error, "came too late for its caller, and stays");
     }
 }

@@ -10,8 +10,7 @@ use crate::{
 };
 use futures::{StreamExt, TryStreamExt};
 use persist::{
-    Access, Capabilities, CreateOptions, Error, ErrorKind, Fencing, OpenMode, Result, Retry, SnapshotName,
-    StoreUrl, VolumeName,
+    Access, CreateOptions, Error, ErrorKind, OpenMode, Result, Retry, SnapshotName, StoreUrl, VolumeName,
     attachment::AttachmentFilter,
     clock::Timestamp,
     error::{Difference, HolderSeen},
@@ -84,7 +83,7 @@ impl Plugin {
         let plugin = Arc::clone(self);
         let opened = self.look(async move { plugin.opened(&url, OpenMode::Existing).await }).await;
         match opened {
-            Ok(opened) if opened.info().capabilities.contains(Capabilities::PORTABLE) => Scope::Global,
+            Ok(opened) if opened.is_portable() => Scope::Global,
             Ok(_) => Scope::Local,
             Err(error) => {
                 tracing::warn!(%error, "the default store is not open: its volumes count as local");
@@ -102,6 +101,11 @@ impl Plugin {
         };
         let opened = self.opened_to_create(&entry.store).await?;
         opened.info().require(entry.access.capability(), "the store does not have this access")?;
+        if options.lease.is_some() && !opened.has_leases() {
+            return Err(Error::new(ErrorKind::Unsupported, "the store has no leases that run out")
+                .context("option", "lease")
+                .advise("leave it out: there, nothing but a vouch or a new boot ends what a host has"));
+        }
         if known.is_none() {
             self.known.add(&name, &entry).await?;
         }
@@ -213,6 +217,7 @@ impl Plugin {
             access: options.access.unwrap_or(Access::SharedOnNode),
             snapshot: options.snapshot.clone(),
             sync: options.sync.unwrap_or_default(),
+            lease: options.lease.unwrap_or_default(),
         })
     }
 
@@ -248,6 +253,7 @@ fn unchanged(name: &VolumeName, known: &Entry, asked: &VolumeOptions) -> Result<
         known.snapshot.as_ref().map_or_else(|| "none".into(), SnapshotName::to_string),
     );
     differ("sync", asked.sync.map(|sync| format!("{sync:?}")), format!("{:?}", known.sync));
+    differ("lease", asked.lease.map(|lease| format!("{lease:?}")), format!("{:?}", known.lease));
     if found.is_empty() {
         return Ok(known.clone());
     }
@@ -276,7 +282,7 @@ fn listed(name: VolumeName, entry: &Entry, seen: &BTreeMap<String, Result<Presen
 
 /// The snapshots that keep the work of fenced writers; only a store that fences by its commits makes any.
 async fn salvage(opened: &Opened, name: &VolumeName) -> Result<BTreeSet<SnapshotName>> {
-    if opened.info().characteristics.fencing != Fencing::CommitGate {
+    if !opened.has_leases() {
         return Ok(BTreeSet::new());
     }
     let all = opened.store.snapshots(name, ListOptions::default());

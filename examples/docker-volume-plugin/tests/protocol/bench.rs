@@ -61,7 +61,7 @@ impl Ground {
     }
 
     pub fn facade(&self) -> Opener {
-        stores::facade(node(), self.path().join("state"))
+        stores::facade(node(), self.path().join("state"), |_| None)
     }
 
     /// Serves with the usual settings.
