@@ -155,7 +155,9 @@ async fn read_by_sync(store: &Arc<dyn VolumeStore>, attachment: &Attachment) -> 
     let read = Arc::new(AtomicU64::new(0));
     let last = Arc::clone(&read);
     // Each phase counts anew.
-    let most = move |progress: &Progress| drop(last.fetch_max(progress.bytes, Ordering::SeqCst));
+    let most = move |progress: &Progress| {
+        last.fetch_max(progress.bytes, Ordering::SeqCst);
+    };
     let progress = ProgressListener::new(most);
     let options = SyncOptions::default().with_call(CallOptions::default().with_progress(progress));
     store.sync(&attachment.id, options).await.unwrap();
