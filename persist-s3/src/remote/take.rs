@@ -22,6 +22,8 @@ pub(crate) struct Ask {
     pub(crate) takeover: Takeover,
     /// How long to wait for a holder that renews.
     pub(crate) wait: Option<Duration>,
+    /// The head as it was just read; looked at again if it has moved on.
+    pub(crate) seen: Option<(Head, ETag)>,
 }
 
 /// A head that was taken.
@@ -51,14 +53,17 @@ impl Remote {
     /// As after `Unavailable` with `Verify`.
     pub(crate) async fn take(&self, volume: &VolumeId, ask: &Ask) -> Result<Taken> {
         let patient_until = self.boot.now() + ask.wait.unwrap_or_default();
-        let mut watch: Option<Watch> = None;
+        let (mut watch, mut seen) = (None::<Watch>, ask.seen.clone());
         loop {
-            let (head, etag) = self.find_there(volume).await?;
+            let (head, etag) = match seen.take() {
+                Some(seen) => seen,
+                None => self.find_there(volume).await?,
+            };
             head.check_there()?;
             let now = self.boot.now();
-            let seen = Watch::seen(watch.clone(), etag.clone(), now);
-            let renewed = watch.is_some_and(|before| before != seen);
-            match may_take(&head, &seen, now, &ask.takeover) {
+            let watched = Watch::seen(watch.clone(), etag.clone(), now);
+            let renewed = watch.is_some_and(|before| before != watched);
+            match may_take(&head, &watched, now, &ask.takeover) {
                 // None means that another was faster: look again.
                 MayTake::Now => {
                     if let Some(taken) = self.ask_for(&head, &etag, &ask.lease).await? {
@@ -71,7 +76,7 @@ impl Remote {
                 MayTake::Never => self.sleep_until(patient_until.min(now + self.limits.poll)).await,
                 MayTake::At(at) => self.sleep_until(at.min(now + self.limits.poll)).await,
             }
-            watch = Some(seen);
+            watch = Some(watched);
         }
     }
 

@@ -151,7 +151,7 @@ impl Bench {
             ttl: Duration::from_secs(60),
             beats: Beats::Renewed,
         };
-        Ask { name: volume_name(name), lease, takeover, wait: None }
+        Ask { name: volume_name(name), lease, takeover, wait: None, seen: None }
     }
 
     /// Runs `call` until it ends, or its process is killed.

@@ -90,7 +90,7 @@ impl Engine {
         call: &CallOptions,
         meter: Meter,
     ) -> Result<Arc<super::serving::Session>> {
-        let (head, _) = self.remote.find_there(&record.volume).await?;
+        let (head, etag) = self.remote.find_there(&record.volume).await?;
         let Some(near) = near else { return Err(self.gone(record, head.epoch)) };
         let workspace = self.serve(&record.volume).await?;
         let state = workspace.state();
@@ -110,7 +110,7 @@ impl Engine {
         };
         let lease = self.lease(record.id.clone(), holder, near.access);
         let name = &record.volume_name;
-        let taken = self.take_head(name, &record.volume, &workspace, lease, &Takeover::Never).await?;
+        let taken = self.take_head(name, (head, etag), &workspace, lease, &Takeover::Never).await?;
         let actor = HeadActor::start(self.remote.clone(), taken, self.history());
         let of = (record.volume.clone(), record.volume_name.clone());
         Ok(self.begin_session(of, actor, workspace, None, (call, meter)).await?.0)

@@ -13,6 +13,7 @@ use crate::{
     head::{
         record::{Beats, Head, Lease, SessionId},
         recovery::Recovery,
+        writer::ETag,
     },
     remote::{Ask, HeadActor, Taken, in_use},
     transfer::read::Held,
@@ -79,12 +80,13 @@ impl Engine {
         options: AttachOptions,
         meter: Meter,
     ) -> Result<Attachment> {
-        let (head, _) = self.remote.locate(name).await?;
-        let _turn = self.turns.take(&head.volume).await;
-        match self.serving.session(&head.volume) {
+        let (head, etag) = self.remote.locate(name).await?;
+        let volume = head.volume.clone();
+        let _turn = self.turns.take(&volume).await;
+        match self.serving.session(&volume) {
             Some(session) if session.is_over() => {
                 // Another has it: only once that one has left is what this store still shows taken away.
-                let (head, _) = self.remote.find_there(&head.volume).await?;
+                let (head, _) = self.remote.find_there(&volume).await?;
                 if head.lease.is_some() {
                     return Err(in_use(&head, name));
                 }
@@ -93,7 +95,7 @@ impl Engine {
             Some(session) => return self.attach_beside(&session, options).await,
             None => {}
         }
-        self.attach_alone(name, &head.volume, options, meter).await
+        self.attach_alone(name, (head, etag), options, meter).await
     }
 
     /// One more attachment of a volume whose lease this store holds, or the one that the holder has.
@@ -113,11 +115,12 @@ impl Engine {
     async fn attach_alone(
         self: &Arc<Self>,
         name: &VolumeName,
-        volume: &VolumeId,
+        seen: (Head, ETag),
         options: AttachOptions,
         meter: Meter,
     ) -> Result<Attachment> {
         let spaces = self.spaces()?;
+        let volume = &seen.0.volume.clone();
         let near_name = near_name(volume)?;
         // What this node's own records refuse is refused before anything moves.
         let judged = spaces.near().judge_attach(&near_name, &options).await?;
@@ -127,7 +130,7 @@ impl Engine {
         let id = left.clone().unwrap_or_else(|| self.new_attachment());
         let lease = self.lease(id.clone(), judged.holder, options.access);
         meter.enter(Phase::Wait);
-        let taken = self.take_head(name, volume, &workspace, lease, &options.takeover).await?;
+        let taken = self.take_head(name, seen, &workspace, lease, &options.takeover).await?;
         let replaced = taken.from.as_ref().map(|from| from.attachment.clone()).filter(|from| *from != id);
         let actor = HeadActor::start(self.remote.clone(), taken, self.history());
         let of = (volume.clone(), name.clone());
@@ -239,14 +242,15 @@ impl Engine {
         left: Option<&AttachmentId>,
         (call, meter): (&CallOptions, Meter),
     ) -> Result<(Option<Read>, Option<HydrateReport>)> {
-        let base = match &head.commit {
-            Some(commit) => Some(self.commits.read(&head.volume, commit).await?),
-            None => None,
+        let Some(commit) = &head.commit else {
+            return Err(Error::new(ErrorKind::Corrupt, "the volume has no commit").context("volume", name));
         };
-        let base = base.ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, "the volume has no commit").context("volume", name)
-        })?;
-        self.follow(&base, workspace).await?;
+        let mut base = None;
+        if workspace.state().recovery(head) != Recovery::Keep {
+            let read = self.commits.read(&head.volume, commit).await?;
+            self.follow(&read, workspace).await?;
+            base = Some(read);
+        }
         let brought = match workspace.settle(head).await? {
             Recovery::Keep => None,
             recovery => {
@@ -266,27 +270,49 @@ impl Engine {
                     workspace.salvaged().await?;
                 }
                 meter.enter(Phase::Transfer);
-                let tree = Arc::new(self.tree(&base, Held::Pinned).await?);
+                let read = base.as_ref().ok_or_else(|| Error::internal("a commit was not read"))?;
+                let tree = Arc::new(self.tree(read, Held::Pinned).await?);
                 Some(workspace.hydrate(head.commit.clone(), tree, call.clone()).boxed().await?)
             }
         };
         workspace.allow_writes(head.epoch).await?;
-        Ok((Some(base), brought))
+        // What it was read with is not kept for as long as the session lasts.
+        Ok((base.map(|base| Read { known: Vec::new(), ..base }), brought))
     }
 
+    /// Takes the head, which was just `seen`.
     pub(super) async fn take_head(
         &self,
         name: &VolumeName,
-        volume: &VolumeId,
+        seen: (Head, ETag),
         workspace: &Workspace,
         lease: Lease,
         takeover: &Takeover,
     ) -> Result<Taken> {
-        let (head, _) = self.remote.find_there(volume).await?;
-        let takeover = self.takeover(&head, &workspace.state().sessions, takeover);
+        let volume = seen.0.volume.clone();
+        match self.take_seen(name, seen, workspace, lease.clone(), takeover).await {
+            // It may have moved on since.
+            Err(e) if matches!(e.kind(), ErrorKind::InUse | ErrorKind::Conflict) => {}
+            done => return done,
+        }
+        let seen = self.remote.find_there(&volume).await?;
+        self.take_seen(name, seen, workspace, lease, takeover).await
+    }
+
+    async fn take_seen(
+        &self,
+        name: &VolumeName,
+        seen: (Head, ETag),
+        workspace: &Workspace,
+        lease: Lease,
+        takeover: &Takeover,
+    ) -> Result<Taken> {
+        let head = &seen.0;
+        let takeover = self.takeover(head, &workspace.state().sessions, takeover);
         workspace.asking(lease.session, head.lease.as_ref().map(|lease| lease.session)).await?;
-        let ask = Ask { name: name.clone(), lease, takeover, wait: None };
-        self.remote.take(volume, &ask).await
+        let volume = head.volume.clone();
+        let ask = Ask { name: name.clone(), lease, takeover, wait: None, seen: Some(seen) };
+        self.remote.take(&volume, &ask).await
     }
 
     /// When the head may be taken. What this host can prove needs no lease to run out: that the lease is of

@@ -111,13 +111,13 @@ impl Commits {
     /// # Errors
     /// `NotFound` for a commit that was pruned; `Corrupt`; `Denied`.
     pub(super) async fn read(&self, volume: &VolumeId, name: &CommitName) -> Result<Read> {
-        let opened = self.open(volume, name).await?;
+        let (opened, tail) = self.open(volume, name).await?;
         let base = match opened.base() {
-            Some(base) => Some(self.open(volume, &base.clone()).await?.table(None)?),
+            Some(base) => Some(self.open(volume, &base.clone()).await?.0.table(None)?),
             None => None,
         };
         let table = opened.table(base.as_ref())?;
-        Ok(Read { commit: opened.commit, name: opened.name, table: Arc::new(table), known: Vec::new() })
+        Ok(Read { commit: opened.commit, name: opened.name, table: Arc::new(table), known: vec![tail] })
     }
 
     /// Uploads a commit: nothing is accepted by that.
@@ -131,20 +131,24 @@ impl Commits {
         put.map(drop).map_err(|e| client::error(&e, Effect::Write).context("object", path))
     }
 
-    async fn open(&self, volume: &VolumeId, name: &CommitName) -> Result<OpenedCommit> {
+    /// Opens a commit's record; with the end of its object, which often holds pages and content too.
+    async fn open(&self, volume: &VolumeId, name: &CommitName) -> Result<(OpenedCommit, KnownBytes)> {
         let keyring = self.keyring(volume).await?;
-        let mut tail = self.tail(volume, name, FIRST_TAIL_BYTES).await?;
-        let needed = commit::tail_bytes(&tail).map_err(|e| e.context("commit", name))?;
-        if needed > tail.len() as u64 {
-            tail = self.tail(volume, name, needed).await?;
+        let mut end = self.tail(volume, name, FIRST_TAIL_BYTES).await?;
+        let needed = commit::tail_bytes(&end.bytes).map_err(|e| e.context("commit", name))?;
+        if needed > end.bytes.len() as u64 {
+            end = self.tail(volume, name, needed).await?;
         }
+        let tail = end.bytes.clone();
         let (volume, name) = (volume.clone(), name.clone());
         let open = move || OpenedCommit::open(&tail, &volume, &name, &keyring, &mut Opener::new()?);
         let opened = tokio::task::spawn_blocking(open).await;
-        opened.unwrap_or_else(|e| Err(Error::internal("a thread of the store panicked").with_source(e)))
+        let opened =
+            opened.map_err(|e| Error::internal("a thread of the store panicked").with_source(e))??;
+        Ok((opened, end))
     }
 
-    async fn tail(&self, volume: &VolumeId, name: &CommitName, bytes: u64) -> Result<Bytes> {
+    async fn tail(&self, volume: &VolumeId, name: &CommitName, bytes: u64) -> Result<KnownBytes> {
         let path = self.remote.keys.of(volume, Part::Commit(name.clone()));
         let range = GetOptions { range: Some(GetRange::Suffix(bytes)), ..GetOptions::default() };
         let found = self.remote.data.get_opts(&path, range).await;
@@ -153,7 +157,10 @@ impl Commits {
             e => client::error(e, Effect::Read),
         };
         let object = found.map_err(|e| failed(&e).context("object", &path))?;
-        object.bytes().await.map_err(|e| client::error(&e, Effect::Read).context("object", path))
+        let start = object.range.start;
+        let bytes = object.bytes().await;
+        let bytes = bytes.map_err(|e| client::error(&e, Effect::Read).context("object", &path))?;
+        Ok(KnownBytes { object: path, start, bytes })
     }
 
     fn caller(&self) -> Option<&CallerKey> {
@@ -184,7 +191,7 @@ impl Reach for Commits {
 #[async_trait]
 impl History for Commits {
     async fn parent(&self, volume: &VolumeId, commit: &CommitName) -> Result<Option<CommitName>> {
-        let parent = self.open(volume, commit).await?.commit.parent;
+        let parent = self.open(volume, commit).await?.0.commit.parent;
         // A fork's first commit was made on a commit of another volume, which no head of this one had.
         Ok(parent.filter(|(of, _)| of == volume).map(|(_, name)| name))
     }

@@ -54,6 +54,8 @@ impl Engine {
         if session.workspace.state().tree == Tree::Clean {
             return Ok(session.salvaged());
         }
+        // A base that was pruned is no base: all of the tree is uploaded.
+        self.read_base(session).await.or_else(|e| pruned::<()>(e).map(drop))?;
         let ground = self.ground(session);
         if let Some((name, base)) = self.salvage_tree(&session.workspace, ground, Meter::default()).await? {
             base.into_iter().for_each(|base| session.rebase(base));

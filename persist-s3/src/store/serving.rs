@@ -148,7 +148,7 @@ impl Session {
         }
     }
 
-    /// The newest commit that the head is known to have.
+    /// The newest commit that the head is known to have; none before it was needed.
     pub(super) fn base(&self) -> Option<Read> {
         locked(&self.base).clone()
     }

@@ -57,6 +57,7 @@ impl Engine {
         let turn = session.committing.acquire().await;
         let _turn = turn.map_err(|e| Error::internal("a session's turn is gone").with_source(e))?;
         session.lease().check(session.epoch)?;
+        self.read_base(session).await?;
         self.reconcile(session).await?;
         let made = self.commit_in_turn(session, options, meter).await;
         if let Err(error) = &made {
@@ -81,6 +82,18 @@ impl Engine {
         Ok((report, found))
     }
 
+    /// Reads the commit that the tree of a session is based on, unless it was: an attach of a copy that is the head's
+    /// does without.
+    pub(super) async fn read_base(&self, session: &Session) -> Result<()> {
+        if session.base().is_some() {
+            return Ok(());
+        }
+        let Some(name) = session.workspace.state().base else { return Ok(()) };
+        let read = self.commits.read(&session.volume, &name).await?;
+        session.rebase(Read { known: Vec::new(), ..read });
+        Ok(())
+    }
+
     /// Finds out what became of a commit whose call was dropped, so that the next one is made on the right base.
     async fn reconcile(&self, session: &Session) -> Result<()> {
         let offered = session.workspace.state().offered;
@@ -94,7 +107,8 @@ impl Engine {
         session.workspace.settle(&head).await?;
         match &head.commit {
             Some(commit) if Some(commit) != known.as_ref() => {
-                session.rebase(self.commits.read(&session.volume, commit).await?);
+                let read = self.commits.read(&session.volume, commit).await?;
+                session.rebase(Read { known: Vec::new(), ..read });
             }
             _ => {}
         }

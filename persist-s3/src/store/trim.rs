@@ -43,6 +43,7 @@ impl Engine {
     pub(super) async fn trim_served(&self, session: &Arc<Session>) -> Result<()> {
         let turn = session.committing.acquire().await;
         let _turn = turn.map_err(|e| Error::internal("a session's turn is gone").with_source(e))?;
+        self.read_base(session).await?;
         let Some(base) = session.base() else { return Ok(()) };
         if let Some(table) = self.lighter_table(&base).await? {
             session.rebase(Read { table: Arc::new(table), ..base });

@@ -83,6 +83,9 @@ impl State {
     /// This state before `session` asks for the head, in which `held` has the lease.
     #[must_use]
     pub fn asking(mut self, session: SessionId, held: Option<SessionId>) -> Self {
+        if self.sessions.last() == Some(&session) {
+            return self;
+        }
         let newest = self.sessions.len().saturating_sub(SESSIONS_MAX);
         let kept = |(n, known): (usize, SessionId)| (n >= newest || Some(known) == held).then_some(known);
         self.sessions = self.sessions.into_iter().enumerate().filter_map(kept).collect();
