@@ -10,7 +10,7 @@ mod target;
 use super::{
     Writes,
     cause::cause,
-    mountinfo::{Mount, MountTable},
+    mountinfo::{Mount, MountTable, is_nfs},
     raw::mount::{Attributes, set_attributes},
 };
 use crate::{
@@ -251,7 +251,9 @@ fn origin_of_maybe_gone(table: &MountTable, source: &Path) -> Result<Option<Orig
     match origin(table, parent) {
         Ok(Origin { mount, within }) => {
             let mut within = within.join(name).into_os_string();
-            within.push(REMOVED);
+            if !is_nfs(&mount.filesystem) {
+                within.push(REMOVED);
+            }
             Ok(Some(Origin { mount, within: within.into() }))
         }
         Err(error) if is_gone(&error) => Ok(None),

@@ -3,7 +3,7 @@
 use super::cause::cause;
 use crate::error::{Error, Result};
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
 };
@@ -24,7 +24,7 @@ pub struct Mount {
     pub parent: u64,
     /// The filesystem's device, `major:minor`.
     pub device: String,
-    /// Which directory of the filesystem it shows.
+    /// Which directory of the filesystem it shows; of NFS, the path at the server.
     pub root: PathBuf,
     /// Where it is.
     pub at: PathBuf,
@@ -128,6 +128,8 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
         }
     }
     let group = |key: &str| optional.iter().find_map(|f| f.strip_prefix(key)?.parse().ok());
+    let (filesystem, source) = (word(next()?)?, OsString::from_vec(unescaped(next()?)));
+    let root = if is_nfs(&filesystem) { at_server(&source).unwrap_or(root) } else { root };
     Some(Mount {
         id,
         parent,
@@ -137,10 +139,23 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
         options,
         shared: group("shared:"),
         master: group("master:"),
-        filesystem: word(next()?)?,
-        source: OsString::from_vec(unescaped(next()?)),
+        filesystem,
+        source,
         filesystem_options: next().map_or(Some(Vec::new()), list)?,
     })
+}
+
+/// Whether it is of the kernel's NFS client: also asked of trees that were removed, whose path it shows unchanged.
+pub(crate) fn is_nfs(filesystem: &str) -> bool {
+    matches!(filesystem, "nfs" | "nfs4")
+}
+
+/// The directory that a mount of NFS shows: `server:/path` of its source, since its root is `/` for every
+/// mount, also for one of a directory below (`nfs_show_path` and `nfs_show_devname` of `fs/nfs/super.c`).
+fn at_server(source: &OsStr) -> Option<PathBuf> {
+    let bytes = source.as_bytes();
+    let colon = bytes.windows(2).position(|two| two == b":/")?;
+    Some(OsStr::from_bytes(&bytes[colon + 1..]).into())
 }
 
 fn number(field: &[u8]) -> Option<u64> {
@@ -152,7 +167,7 @@ fn word(field: &[u8]) -> Option<String> {
 }
 
 fn path(field: &[u8]) -> PathBuf {
-    std::ffi::OsStr::from_bytes(&unescaped(field)).into()
+    OsStr::from_bytes(&unescaped(field)).into()
 }
 
 /// Splits at commas before it undoes the escapes; a value may hold any bytes (overlay's `lowerdir=`).
@@ -240,6 +255,19 @@ mod tests {
         assert_eq!(mount.within(Path::new("/mnt2/x/y")), Some("/mnt1/x/y".into()));
         assert_eq!(mount.within(Path::new("/mnt2")), Some("/mnt1".into()));
         assert_eq!(mount.within(Path::new("/mnt22")), None);
+    }
+
+    /// As Linux 6.1 shows an export and a bind mount of a directory in it.
+    #[test]
+    fn what_two_mounts_of_nfs_show_is_told_apart_by_their_sources() {
+        let table = MountTable::parse(
+            b"34 1 0:27 / /m rw - nfs4 [fe80::1]:/ex rw\n35 1 0:27 / /t rw - nfs4 [fe80::1]:/ex/a/b rw\n",
+        )
+        .unwrap();
+        let [export, bind] = table.mounts() else { panic!("{table:?}") };
+        assert_eq!(export.within(Path::new("/m/a/b")), Some("/ex/a/b".into()));
+        assert_eq!(bind.root, Path::new("/ex/a/b"));
+        assert_eq!(bind.within(Path::new("/t/c")), Some("/ex/a/b/c".into()));
     }
 
     #[test]
