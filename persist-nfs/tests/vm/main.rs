@@ -27,16 +27,16 @@ mod url;
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
 
-/// What one boot runs in about ten minutes, as far as it was seen in parts, with a part of the conformance suite on each version:
-/// `PERSIST_NFS_SUITES=conformance` is all of it, which takes much longer.
-const SUITES: [&str; 6] = [
-    "url",
-    "hosts",
-    "outage",
-    "conformance:4_2::deletion",
-    "conformance:4_2::sources",
-    "conformance:4_1::attach",
+/// What each boot runs: few boots, the longest first. `PERSIST_NFS_SUITES=url,conformance:4_1::attach` is one
+/// boot with these alone.
+const BOOTS: [(&str, &[&str]); 3] = [
+    ("conformance_4_2", &["conformance:4_2"]),
+    ("conformance_4_1", &["conformance:4_1"]),
+    ("hosts", &["url", "hosts", "outage"]),
 ];
+
+/// How many machines run at once: each is one busy processor.
+const MACHINES: usize = 2;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -49,17 +49,37 @@ fn main() -> ExitCode {
     }
     let required =
         std::env::var("PERSIST_REQUIRE").is_ok_and(|list| list.split(',').any(|name| name == "nfs"));
-    let missing = machine::missing();
-    // The suites share a machine: one boot.
-    let trial = match (missing, required) {
-        (None, true) => Trial::test("kernel_nfs", || machine::run(&SUITES)),
-        (Some(why), true) => Trial::test("kernel_nfs", move || Err(format!("required, but {why}").into())),
+    let trials = match (machine::missing(), required) {
+        (None, true) => boots(),
+        (Some(why), true) => {
+            vec![Trial::test("kernel_nfs", move || Err(format!("required, but {why}").into()))]
+        }
         (why, false) => {
             let why = why.unwrap_or_else(|| "not in PERSIST_REQUIRE".into());
-            Trial::test(format!("kernel_nfs ({why})"), || Ok(())).with_ignored_flag(true)
+            vec![Trial::test(format!("kernel_nfs ({why})"), || Ok(())).with_ignored_flag(true)]
         }
     };
-    libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
+    let arguments = Arguments { test_threads: Some(MACHINES), ..Arguments::from_args() };
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// One trial a boot.
+fn boots() -> Vec<Trial> {
+    let image = match machine::image() {
+        Ok(image) => image,
+        Err(failed) => return vec![Trial::test("kernel_nfs", move || Err(failed))],
+    };
+    let boot = |name: &str, suites: Vec<String>| {
+        let (image, label) = (image.clone(), name.to_owned());
+        Trial::test(format!("kernel_nfs::{name}"), move || image.run(&label, &suites))
+    };
+    match std::env::var("PERSIST_NFS_SUITES") {
+        Ok(chosen) => vec![boot("chosen", chosen.split(',').map(str::to_owned).collect())],
+        Err(_) => BOOTS
+            .iter()
+            .map(|(name, suites)| boot(name, suites.iter().map(|suite| (*suite).to_owned()).collect()))
+            .collect(),
+    }
 }
 
 /// The tests inside the machine, one suite after the other: an outage is for all.
