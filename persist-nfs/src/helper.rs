@@ -1,12 +1,12 @@
 //! System calls that may never return, made by a process of their own.
 //!
 //! A call that touches a mount whose server is gone waits in the kernel, sometimes where no signal reaches
-//! it. So a forked process makes it, and this process waits for that one, by its pidfd and with a deadline.
+//! it. So a process of its own makes it, and this process waits for that one, by its pidfd and with a deadline.
 //! At most one helper a mount is left behind; while it is there, no other is started.
 
 mod raw;
 
-pub(crate) use raw::Task;
+pub(crate) use raw::{ANOTHER_DEVICE, Device, Task};
 
 use persist_core::{Error, ErrorKind, Result, Retry};
 use raw::Child;
@@ -35,7 +35,7 @@ impl Helpers {
     /// # Errors
     /// `Unavailable` if there is no answer in time, and at once while an earlier helper is stuck; else what
     /// the system call said, as its number in the outer result's value.
-    pub(crate) fn run(&self, task: &Task<'_>, patience: Duration) -> Result<std::result::Result<(), Errno>> {
+    pub(crate) fn run(&self, task: Task, patience: Duration) -> Result<std::result::Result<(), Errno>> {
         let mut stuck = self.stuck();
         if let Some(child) = stuck.as_ref() {
             if child.ended().is_none() {
@@ -113,9 +113,21 @@ mod tests {
     use super::*;
     use std::ffi::CString;
 
+    fn device(path: &str) -> Device {
+        use std::os::unix::fs::MetadataExt;
+        let number = std::fs::metadata(path).unwrap().dev();
+        let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+        Device::parse(&format!("{major}:{minor}")).unwrap()
+    }
+
     fn look(path: &str) -> std::result::Result<(), Errno> {
+        let on = device(if std::path::Path::new(path).exists() { path } else { "/" });
+        look_on(path, on)
+    }
+
+    fn look_on(path: &str, device: Device) -> std::result::Result<(), Errno> {
         let path = CString::new(path).unwrap();
-        Helpers::default().run(&Task::Look(&path), Duration::from_secs(60)).unwrap()
+        Helpers::default().run(Task::Look(path, device), Duration::from_secs(60)).unwrap()
     }
 
     #[test]
@@ -123,6 +135,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(look(dir.path().to_str().unwrap()), Ok(()));
         assert_eq!(look("/nowhere/at/all"), Err(Errno::NOENT));
+    }
+
+    #[test]
+    fn what_is_mounted_over_a_path_is_told_from_what_was_there() {
+        assert_eq!(look("/proc"), Ok(()));
+        assert_eq!(look_on("/proc", device("/")), Err(ANOTHER_DEVICE));
     }
 
     /// Opening a fifo waits for its other end as a dead mount waits for its server; this one can be killed.
@@ -134,11 +152,11 @@ mod tests {
             .unwrap();
         let helpers = Helpers::default();
         let path = CString::new(fifo.to_str().unwrap()).unwrap();
-        let error = helpers.run(&Task::Open(&path), Duration::from_millis(20)).unwrap_err();
+        let error = helpers.run(Task::Open(path), Duration::from_millis(20)).unwrap_err();
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Verify));
         assert_eq!(helpers.stuck_pid(), None);
         let here = CString::new("/").unwrap();
-        assert_eq!(helpers.run(&Task::Look(&here), Duration::from_secs(60)).unwrap(), Ok(()));
+        assert_eq!(helpers.run(Task::Look(here, device("/")), Duration::from_secs(60)).unwrap(), Ok(()));
     }
 
     #[test]
@@ -154,7 +172,7 @@ mod tests {
             0,
         )
         .unwrap();
-        let child = Child::start(&Task::Open(&fifo)).unwrap();
+        let child = Child::start(Task::Open(fifo)).unwrap();
         drop(writer);
         // The end of the pipe is seen once nobody has it open for writing: not even the helper, which waits.
         let mut byte = [0];

@@ -57,7 +57,7 @@ use persist_core::{
     linux::{cause::cause, mountinfo::MountTable},
     tree::Trust,
 };
-use place::NfsPlace;
+use place::{NfsPlace, On};
 use profile::{Use, Version};
 use server::{Server, blocking};
 use std::{
@@ -171,7 +171,7 @@ async fn on_mount(
         location: url.to_string(),
         trust: Trust::Untrusted,
     };
-    let opened =
-        DirectoryStore::open(place, options, move |root| NfsPlace::probe(root, version, &source, mode));
+    let mount = On { server: server.clone(), version, source };
+    let opened = DirectoryStore::open(place, options, move |root| NfsPlace::probe(root, &mount, mode));
     Ok((server.watch(opened).await?, server, node))
 }

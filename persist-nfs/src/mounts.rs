@@ -29,10 +29,7 @@ use rustix::{
 use std::{
     fs::{self, DirBuilder},
     net::{SocketAddr, ToSocketAddrs},
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::DirBuilderExt,
-    },
+    os::{fd::OwnedFd, unix::fs::DirBuilderExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -89,9 +86,9 @@ impl Mounted {
         let Some(_last) = Exclusion::attempt(&directory.join("users"), Hold::Alone)? else { return Ok(()) };
         let at = directory.join("at");
         let (helpers, path) = (Helpers::default(), c_path(&at)?);
-        let mut unmounted = helpers.run(&Task::Unmount(&path), UNMOUNT_PATIENCE)?;
+        let mut unmounted = helpers.run(Task::Unmount(path.clone()), UNMOUNT_PATIENCE)?;
         if unmounted == Err(Errno::BUSY) {
-            unmounted = helpers.run(&Task::Detach(&path), UNMOUNT_PATIENCE)?;
+            unmounted = helpers.run(Task::Detach(path), UNMOUNT_PATIENCE)?;
         }
         match unmounted {
             // Somebody has unmounted it by hand.
@@ -123,7 +120,7 @@ fn mount_or_find(at: &Path, export: &Export, profile: &Profile) -> Result<()> {
     match differences.as_deref() {
         Some([]) => Ok(()),
         found => {
-            let detached = Helpers::default().run(&Task::Detach(&c_path(at)?), UNMOUNT_PATIENCE);
+            let detached = Helpers::default().run(Task::Detach(c_path(at)?), UNMOUNT_PATIENCE);
             let refusal =
                 Error::new(ErrorKind::Unsupported, "the mount is not as asked, and was taken away again")
                     .advise("leave the option out, use a kernel and a server that know it, or, for `nconnect`, ask for the \
@@ -156,7 +153,8 @@ fn mount(at: &Path, export: &Export, profile: &Profile) -> Result<()> {
     for flag in ["hard"].iter().chain(&profile.flags) {
         fsconfig_set_flag(&opened, *flag).map_err(|e| refused(&opened, e, flag))?;
     }
-    let created = Helpers::default().run(&Task::Create(opened.as_fd()), MOUNT_PATIENCE);
+    let context = opened.try_clone().map_err(|e| cause(e, "mount", export))?;
+    let created = Helpers::default().run(Task::Create(context), MOUNT_PATIENCE);
     created
         .and_then(|answer| answer.map_err(|e| not_mounted(&opened, e)))
         .map_err(|e| e.context("export", export))?;

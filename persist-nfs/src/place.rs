@@ -1,6 +1,6 @@
 //! An NFS mount as the place of a directory store: what was found there, and what it can promise.
 
-use crate::profile::Version;
+use crate::{profile::Version, server::Server};
 use persist_core::{
     Capabilities, Characteristics, Consistency, Error, ErrorKind, Fencing, Holder, Liveness, Node, OpenMode,
     Result, Survives,
@@ -12,7 +12,7 @@ use persist_core::{
     },
     linux::{
         Writes,
-        filesystem::{self, Abilities},
+        filesystem::{self, Abilities, Class, Foreign, Look},
         process::{Life, life},
     },
     progress::Meter,
@@ -22,7 +22,18 @@ use std::{fs, os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
 /// A directory on an NFS mount: as one of this host, but for who may be declared dead.
 #[derive(Debug)]
-pub(crate) struct NfsPlace(HostPlace);
+pub(crate) struct NfsPlace {
+    host: HostPlace,
+    server: Server,
+}
+
+/// The mount that a store is on.
+#[derive(Debug, Clone)]
+pub(crate) struct On {
+    pub(crate) server: Server,
+    pub(crate) version: Version,
+    pub(crate) source: String,
+}
 
 impl NfsPlace {
     /// Tries what can be done in the store's directory `at`.
@@ -30,8 +41,9 @@ impl NfsPlace {
     /// # Errors
     /// `Denied` for an export that may not be written, or a directory of another user; as the server
     /// answers.
-    pub(crate) fn probe(at: &Path, version: Version, source: &str, mode: OpenMode) -> Result<Arc<dyn Place>> {
+    pub(crate) fn probe(at: &Path, mount: &On, mode: OpenMode) -> Result<Arc<dyn Place>> {
         let look = filesystem::look(at)?;
+        check_nfs(at, &look)?;
         if look.writes == Writes::Refused && mode != OpenMode::ReadOnly {
             return Err(Error::new(ErrorKind::Denied, "the export is mounted read-only")
                 .context("path", at.display())
@@ -39,50 +51,55 @@ impl NfsPlace {
         }
         check_squash(at)?;
         let found = Findings::probe(at, look, mode).map_err(explain)?;
-        let characteristics = characteristics(&found, version, source);
-        Ok(Arc::new(Self(HostPlace::new(at.to_owned(), capabilities(&found), characteristics)?)))
+        let characteristics = characteristics(&found, mount.version, &mount.source);
+        let host = HostPlace::new(at.to_owned(), capabilities(&found), characteristics)?;
+        Ok(Arc::new(Self { host, server: mount.server.clone() }))
     }
 }
 
 impl Place for NfsPlace {
     fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
+        self.host.capabilities()
     }
 
     fn characteristics(&self) -> Characteristics {
-        self.0.characteristics()
+        self.host.characteristics()
     }
 
     fn make_tree(&self, at: &Path) -> Result<()> {
-        self.0.make_tree(at)
+        self.host.make_tree(at)
     }
 
     fn cut(&self, from: &Path, to: &Path, mode: CutMode, meter: &Meter) -> Result<Cut> {
-        self.0.cut(from, to, mode, meter)
+        self.host.cut(from, to, mode, meter)
     }
 
     fn seal(&self, at: &Path) -> Result<()> {
-        self.0.seal(at)
+        self.host.seal(at)
     }
 
     fn import(&self, from: &Path, to: &Path, import: Import, meter: &Meter) -> Result<Cut> {
-        self.0.import(from, to, import, meter)
+        self.host.import(from, to, import, meter)
     }
 
     fn remove_tree(&self, at: &Path, meter: &Meter) -> Result<()> {
-        self.0.remove_tree(at, meter)
+        self.host.remove_tree(at, meter)
     }
 
     fn flush(&self, at: &Path) -> Result<()> {
-        self.0.flush(at)
+        self.host.flush(at)
     }
 
     fn limit_size(&self, at: &Path, size_bytes: Option<u64>) -> Result<()> {
-        self.0.limit_size(at, size_bytes)
+        self.host.limit_size(at, size_bytes)
+    }
+
+    fn reach(&self) -> Result<()> {
+        self.server.ask()
     }
 
     fn free_bytes(&self, at: &Path) -> Result<u64> {
-        self.0.free_bytes(at)
+        self.host.free_bytes(at)
     }
 
     fn verdict(&self, holder: &Holder, here: &Node) -> Verdict {
@@ -90,11 +107,11 @@ impl Place for NfsPlace {
     }
 
     fn mount(&self, request: &MountRequest<'_>) -> Result<()> {
-        self.0.mount(request)
+        self.host.mount(request)
     }
 
     fn unmount(&self, source: &Path, target: &Path, busy: BusyFiles) -> Result<Unmounted> {
-        self.0.unmount(source, target, busy)
+        self.host.unmount(source, target, busy)
     }
 }
 
@@ -181,6 +198,18 @@ fn remarks(found: &Findings, version: Version) -> Vec<String> {
         remarks.push(format!("no MOUNTS and no LIVE_READERS: {why}"));
     }
     remarks
+}
+
+/// Refuses a directory that is not on the server: a symbolic link led away from the mount, or something else is
+/// mounted over it. What is written there would be lost to every other host.
+fn check_nfs(at: &Path, look: &Look) -> Result<()> {
+    if look.class == Class::Foreign(Foreign::Nfs) {
+        return Ok(());
+    }
+    Err(Error::unsupported(Capabilities::PORTABLE, "the store's directory is not on the file server")
+        .context("path", at.display())
+        .context("found", &look.name)
+        .advise("look for a symbolic link, or for another mount over it"))
 }
 
 /// The user that exports(5) turns root into, unless the export or the host says otherwise.

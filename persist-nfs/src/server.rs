@@ -1,10 +1,10 @@
 //! Whether the file server answers: asked before each call and while one is under way.
 
-use crate::helper::{Helpers, Task};
+use crate::helper::{ANOTHER_DEVICE, Device, Helpers, Task};
 use persist_core::{
     Error, ErrorKind, Result, Retry,
     care::{Health, HealthStatus, View},
-    linux::cause::cause,
+    linux::{cause::cause, mountinfo::MountTable},
 };
 use std::{
     ffi::CString,
@@ -30,6 +30,7 @@ struct Inner {
     /// The root of the mount, or a directory on it that is there.
     at: PathBuf,
     path: CString,
+    device: Device,
     helpers: Helpers,
 }
 
@@ -37,16 +38,19 @@ impl Server {
     /// The server of what is mounted at `at`.
     ///
     /// # Errors
-    /// `Invalid` for a path with NUL.
+    /// `Invalid` for a path with NUL; `Unavailable` if nothing is mounted there.
     pub(crate) fn behind(at: &Path) -> Result<Self> {
         let path = c_path(at)?;
-        Ok(Self(Arc::new(Inner { at: at.to_owned(), path, helpers: Helpers::default() })))
+        let table = MountTable::read()?;
+        let device = table.at(at).and_then(|mount| Device::parse(&mount.device)).ok_or_else(|| hidden(at))?;
+        Ok(Self(Arc::new(Inner { at: at.to_owned(), path, device, helpers: Helpers::default() })))
     }
 
     /// Asks the server for the attributes of the mount's root.
     ///
     /// # Errors
-    /// `Unavailable` if it does not answer within [`PATIENCE`]; as it answers.
+    /// `Unavailable` if it does not answer within [`PATIENCE`], or if its mount is not what is found there any
+    /// more; as it answers.
     pub(crate) async fn answers(&self) -> Result<()> {
         let this = self.clone();
         blocking(move || this.ask()).await
@@ -54,8 +58,11 @@ impl Server {
 
     /// As [`answers`](Self::answers), on a thread that may block.
     pub(crate) fn ask(&self) -> Result<()> {
-        let answer = self.0.helpers.run(&Task::Look(&self.0.path), PATIENCE)?;
-        answer.map_err(|e| cause(e, "look at", self.0.at.display()))
+        let answer = self.0.helpers.run(Task::Look(self.0.path.clone(), self.0.device), PATIENCE)?;
+        answer.map_err(|e| match e {
+            ANOTHER_DEVICE => hidden(&self.0.at),
+            e => cause(e, "look at", self.0.at.display()),
+        })
     }
 
     /// The answer of `call`, or of the server's silence while it is under way. The call's thread may go on
@@ -122,6 +129,13 @@ impl<T> FromError for Option<Result<T>> {
     fn from_error(error: Error) -> Self {
         Some(Err(error))
     }
+}
+
+/// What is written to another filesystem at the path of a mount is lost to everybody else.
+fn hidden(at: &Path) -> Error {
+    Error::new(ErrorKind::Unavailable, "the mount of the file server is gone, or another mount hides it")
+        .context("path", at.display())
+        .advise("look into /proc/self/mountinfo, take away what is over it, and open the store again")
 }
 
 /// A path as system calls take it.

@@ -69,6 +69,13 @@ pub trait Place: Debug + Send + Sync + 'static {
     /// `Exhausted` if more is used already.
     fn limit_size(&self, at: &Path, size_bytes: Option<u64>) -> Result<()>;
 
+    /// Whether the place answers, found out without waiting on it for good: asked before work that nobody waits
+    /// for, so that no thread is lost to a file server that is gone.
+    ///
+    /// # Errors
+    /// `Unavailable` if it does not.
+    fn reach(&self) -> Result<()>;
+
     /// Bytes that can still be written below `at`.
     ///
     /// # Errors

@@ -1,59 +1,99 @@
-//! Forking, and the system calls of the forked process: the only unsafe code of this crate.
-#![expect(unsafe_code, reason = "raw system calls; every block says why it is sound")]
+//! Starting a helper, and the system calls that it makes: the only unsafe code of this crate.
+#![expect(unsafe_code, reason = "clone(2) and raw system calls; every block says why it is sound")]
 
+use rustix::{
+    fs::{AtFlags, CWD, StatxFlags, statx},
+    io::Errno,
+    mount::{UnmountFlags, fsconfig_create, unmount},
+    process::{Signal, set_parent_process_death_signal},
+};
 use std::{
-    ffi::CStr,
+    ffi::{CStr, CString},
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
 /// What a helper does: one system call, with everything prepared.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Task<'a> {
-    /// Asks the server for the attributes of a path (`AT_STATX_FORCE_SYNC` of statx(2)).
-    Look(&'a CStr),
+#[derive(Debug)]
+pub(crate) enum Task {
+    /// Asks the server for the attributes of a path (`AT_STATX_FORCE_SYNC` of statx(2)), which is on this device.
+    Look(CString, Device),
     /// Opens a path for reading.
     #[cfg(test)]
-    Open(&'a CStr),
+    Open(CString),
     /// Makes the filesystem of a context that fsopen(2) has opened: the step that talks to the server.
-    Create(BorrowedFd<'a>),
+    Create(OwnedFd),
     /// Takes the mount at a path away; what must still be written is written first.
-    Unmount(&'a CStr),
+    Unmount(CString),
     /// Takes the mount at a path out of sight, whoever uses it.
-    Detach(&'a CStr),
+    Detach(CString),
 }
 
-/// A forked process. Dropped, it is killed, and reaped if it has ended by then.
+/// The device of a filesystem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Device {
+    major: u32,
+    minor: u32,
+}
+
+/// What [`Task::Look`] says of a path on another device.
+pub(crate) const ANOTHER_DEVICE: Errno = Errno::XDEV;
+
+impl Device {
+    /// Reads `major:minor`, as in proc_pid_mountinfo(5).
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (major, minor) = text.split_once(':')?;
+        Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
+    }
+}
+
+/// A helper. Dropped, it is killed, and reaped if it has ended by then.
 #[derive(Debug)]
 pub(super) struct Child {
     pid: libc::pid_t,
     handle: OwnedFd,
+    /// Taken only to be given up with a helper that has not ended.
+    memory: Option<Memory>,
 }
 
+/// What a helper runs on and reads. It shares our memory, so this stays until it has ended.
+#[derive(Debug)]
+struct Memory {
+    stack: Vec<u128>,
+    task: Box<Task>,
+}
+
+/// A helper makes a few calls of small functions: 64 KiB, many times what they need without optimisation.
+const STACK_WORDS: usize = 4096;
+
 impl Child {
-    /// Forks a process that does `task` and ends with the number of its error as its status.
-    pub(super) fn start(task: &Task<'_>) -> io::Result<Self> {
+    /// Starts a process that does `task` and ends with the number of its error as its status.
+    ///
+    /// It shares our memory: nothing is copied, however large the embedding program is, and no page of it has to
+    /// be copied at its next write, as after fork(2).
+    pub(super) fn start(task: Task) -> io::Result<Self> {
+        let mut memory = Memory { stack: vec![0; STACK_WORDS], task: Box::new(task) };
+        let top = memory.stack.as_mut_ptr_range().end.cast();
+        let argument = (&raw mut *memory.task).cast();
         let mut handle: libc::c_int = -1;
-        let args = CloneArgs {
-            // The table of descriptors is shared until `perform` has one of its own: a copy would keep every
-            // flock of this process for as long as the child lives.
-            flags: (libc::CLONE_PIDFD | libc::CLONE_FILES).unsigned_abs().into(),
-            pidfd: (&raw mut handle).expose_provenance() as u64,
-            ..CloneArgs::default()
-        };
-        let (args, size) = (&raw const args, size_of::<CloneArgs>());
-        // SAFETY: without CLONE_VM the child has a copy of the memory, as after fork(2); it runs `perform`
-        // alone, which makes only raw system calls and never returns, so no lock or allocator state that
-        // another thread left behind is touched. `args` and `handle` live through the call.
-        match unsafe { libc::syscall(libc::SYS_clone3, args, size) } {
-            0 => perform(task),
-            pid if pid < 0 => Err(io::Error::last_os_error()),
-            pid => {
-                // SAFETY: the kernel has just made this descriptor for us alone (CLONE_PIDFD).
-                let handle = unsafe { OwnedFd::from_raw_fd(handle) };
-                Ok(Self { pid: pid as libc::pid_t, handle })
-            }
+        // The table of descriptors is shared until `perform` has one of its own: a copy would keep every flock of
+        // this process for as long as the helper lives. No exit signal: the embedding program gets no `SIGCHLD`,
+        // and its own wait calls do not see this child (clone(2)).
+        let flags = libc::CLONE_VM | libc::CLONE_FILES | libc::CLONE_PIDFD;
+        let before = block_signals();
+        // SAFETY: the child runs `perform` alone, on a stack of its own, which grows down from its 16-byte aligned
+        // end. Stack and task stay where they are until the child has ended: this value's drop sees to it. The
+        // child takes no lock, allocates nothing and handles no signal, so what other threads do meanwhile does
+        // not concern it. `handle` lives through the call.
+        let pid = unsafe { libc::clone(perform, top, flags, argument, &raw mut handle) };
+        let error = io::Error::last_os_error();
+        restore_signals(&before);
+        if pid < 0 {
+            return Err(error);
         }
+        // SAFETY: the kernel has just made this descriptor for us alone (CLONE_PIDFD).
+        let handle = unsafe { OwnedFd::from_raw_fd(handle) };
+        Ok(Self { pid, handle, memory: Some(memory) })
     }
 
     pub(super) fn pid(&self) -> i32 {
@@ -102,64 +142,76 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.kill();
-        self.wait(libc::WEXITED | libc::WNOHANG);
+        if self.wait(libc::WEXITED | libc::WNOHANG).is_none() {
+            // Killed, it never runs again, but the kernel may still hold its stack: given up for good.
+            std::mem::forget(self.memory.take());
+        }
     }
 }
 
-/// `struct clone_args` of the kernel's `linux/sched.h` in its first version. The exit signal is zero: the
-/// embedding program gets no `SIGCHLD`, and its own wait calls do not see this child (clone(2)).
-#[repr(C)]
-#[derive(Default)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
+/// Blocks every signal in this thread, and gives what was blocked before. A helper inherits that, so no handler
+/// of the embedding program ever runs in it; `SIGKILL` cannot be blocked.
+fn block_signals() -> libc::sigset_t {
+    // SAFETY: an all-zero set is a value of that plain structure, and both sets live through the calls.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        before
+    }
 }
 
-/// `FSCONFIG_CMD_CREATE` of the kernel's `linux/mount.h`.
-const FSCONFIG_CMD_CREATE: libc::c_int = 6;
+fn restore_signals(before: &libc::sigset_t) {
+    // SAFETY: `before` came from the same call.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, std::ptr::null_mut()) };
+}
 
-/// Does the task in the child. Ends by itself if the parent ends.
-fn perform(task: &Task<'_>) -> ! {
-    // SAFETY: raw system calls on numbers, on C strings and on a structure that live through them: allowed
-    // after a fork of a program with several threads. CLOSE_RANGE_UNSHARE gives this process a table of its
-    // own and leaves the parent's alone (close_range(2)).
+/// Does the task in the helper, and gives its status. Ends with the thread that started it.
+extern "C" fn perform(task: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: `Child::start` gives a task that nobody changes and that stays until the helper has ended.
+    let task = unsafe { &*task.cast::<Task>() };
+    own_descriptors(match task {
+        Task::Create(context) => context.as_raw_fd(),
+        _ => -1,
+    });
+    // Best effort: a helper that outlives its parent ends with its one call.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    match make(task) {
+        Ok(()) => 0,
+        Err(error) => error.raw_os_error(),
+    }
+}
+
+/// Gives this process a table of descriptors of its own with only `kept` in it, and leaves the parent's alone
+/// (`CLOSE_RANGE_UNSHARE` of close_range(2)).
+fn own_descriptors(kept: libc::c_int) {
+    let unshare = libc::CLOSE_RANGE_UNSHARE;
+    // SAFETY: plain numbers, and descriptors that nothing in this process uses.
     unsafe {
-        let kept = match task {
-            Task::Create(context) => context.as_raw_fd(),
-            _ => -1,
-        };
-        let unshare = libc::CLOSE_RANGE_UNSHARE;
         libc::syscall(libc::SYS_close_range, kept + 1, libc::c_uint::MAX, unshare);
         if kept > 0 {
             libc::syscall(libc::SYS_close_range, 0, kept - 1, unshare);
         }
-        libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
-        let result = match task {
-            Task::Look(path) => {
-                let mut stat: libc::statx = std::mem::zeroed();
-                let (flags, mask) = (libc::AT_STATX_FORCE_SYNC, libc::STATX_BASIC_STATS);
-                libc::syscall(libc::SYS_statx, libc::AT_FDCWD, path.as_ptr(), flags, mask, &raw mut stat)
-            }
-            #[cfg(test)]
-            Task::Open(path) => {
-                libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), libc::O_RDONLY, 0)
-            }
-            Task::Create(_) => {
-                let none = std::ptr::null::<()>();
-                libc::syscall(libc::SYS_fsconfig, kept, FSCONFIG_CMD_CREATE, none, none, 0)
-            }
-            Task::Unmount(path) => libc::syscall(libc::SYS_umount2, path.as_ptr(), libc::UMOUNT_NOFOLLOW),
-            Task::Detach(path) => {
-                let flags = libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW;
-                libc::syscall(libc::SYS_umount2, path.as_ptr(), flags)
-            }
-        };
-        libc::_exit(if result < 0 { *libc::__errno_location() } else { 0 })
+    }
+}
+
+/// The one call. These functions of rustix allocate nothing for a C string, and need no `errno`, which is the
+/// parent thread's.
+fn make(task: &Task) -> Result<(), Errno> {
+    match task {
+        Task::Look(path, device) => {
+            let found = statx(CWD, path.as_c_str(), AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS)?;
+            let same = (found.stx_dev_major, found.stx_dev_minor) == (device.major, device.minor);
+            if same { Ok(()) } else { Err(ANOTHER_DEVICE) }
+        }
+        #[cfg(test)]
+        Task::Open(path) => {
+            let mode = rustix::fs::Mode::empty();
+            rustix::fs::open(path.as_c_str(), rustix::fs::OFlags::RDONLY, mode).map(drop)
+        }
+        Task::Create(context) => fsconfig_create(context),
+        Task::Unmount(path) => unmount::<&CStr>(path, UnmountFlags::NOFOLLOW),
+        Task::Detach(path) => unmount::<&CStr>(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW),
     }
 }

@@ -45,6 +45,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How many sessions are synced at once: each waits for the same device.
 const SYNCS_AT_ONCE: usize = 4;
 
+/// Whether the place answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    Yes,
+    No,
+}
+
 impl Engine {
     /// Begins the task, or tells it of a new session. It ends when the store is closed or dropped.
     ///
@@ -74,15 +81,10 @@ impl Engine {
     /// One round; returns after how long the next one is due, if any is.
     async fn look_after_sessions(self: &Arc<Self>) -> Option<Duration> {
         let (engine, call) = (Arc::clone(self), CallOptions::default());
-        let looked = self.calls.run(&call, move |_: &Meter| {
-            for session in engine.served.all() {
-                if let Err(error) = engine.check_lease(&session) {
-                    engine.doubt(&session, &error);
-                }
-            }
-            Ok(())
-        });
-        looked.await.ok()?;
+        let looked = self.calls.run(&call, move |_: &Meter| Ok(engine.look_at_leases()));
+        if looked.await.ok()? == Reached::No {
+            return Some(LOOK_EVERY);
+        }
         let due = self.served.all().into_iter().filter(|session| due_in(session) == Some(Duration::ZERO));
         futures::stream::iter(due)
             .for_each_concurrent(SYNCS_AT_ONCE, |session| self.sync_by_itself(session))
@@ -90,6 +92,25 @@ impl Engine {
         let sessions = self.served.all();
         let next = sessions.iter().filter_map(|session| due_in(session)).min();
         (!sessions.is_empty()).then(|| next.unwrap_or(LOOK_EVERY).min(LOOK_EVERY))
+    }
+
+    /// Whether each session is still ours. While the place does not answer, none is looked at: the look would
+    /// wait with its thread.
+    fn look_at_leases(&self) -> Reached {
+        let sessions = self.served.all();
+        if sessions.is_empty() {
+            return Reached::Yes;
+        }
+        if let Err(error) = self.place.reach() {
+            sessions.iter().for_each(|session| self.doubt(session, &error));
+            return Reached::No;
+        }
+        for session in &sessions {
+            if let Err(error) = self.check_lease(session) {
+                self.doubt(session, &error);
+            }
+        }
+        Reached::Yes
     }
 
     /// A sync that nobody asked for now. Its failure shows in the lease; it is tried again in its time.

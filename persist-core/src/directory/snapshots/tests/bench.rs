@@ -229,6 +229,10 @@ impl Place for TestPlace {
         self.called("limit_size")
     }
 
+    fn reach(&self) -> Result<()> {
+        Ok(())
+    }
+
     fn free_bytes(&self, _at: &Path) -> Result<u64> {
         Ok(0)
     }
