@@ -252,6 +252,13 @@ impl Engine {
                 report.left.push(error.to_string());
                 Ok(report)
             }
+            (Err(error), _) if error.kind() == ErrorKind::NotFound => {
+                // Another detach may have been faster.
+                match self.find_near(&record.id).await? {
+                    Some(_) => Err(error),
+                    None => Ok(DetachReport::new(Outcome::Already)),
+                }
+            }
             (Err(error), _) => Err(error),
         }
     }
