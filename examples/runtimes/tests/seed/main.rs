@@ -13,6 +13,7 @@
     reason = "a test"
 )]
 
+mod compose;
 mod docker;
 mod nspawn;
 mod podman;
@@ -27,6 +28,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let trials = [
+        compose::trials(),
         docker::trials(),
         nspawn::trials(),
         podman::trials(),

@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Planned> {
     };
     vec![
         test(&["systemd-analyze"], "systemd_has_nothing_to_say_about_a_drop_in_or_a_mount_unit", units),
+        test(&["systemd-analyze"], "systemd_has_nothing_to_say_about_the_unit_of_the_docker_plugin", plugin),
         test(&["systemd-escape"], "a_mount_unit_has_the_name_that_systemd_gives_it", names),
         test(&["mount", "unshare"], "a_mount_command_shows_the_volume_as_it_is_attached", command),
     ]
@@ -50,6 +51,20 @@ fn units() {
         complaints(&dir.path().join("other.mount")).contains("doesn't match"),
         "systemd would have said so"
     );
+}
+
+/// The unit as it is shipped, with a program that is here.
+fn plugin() {
+    let unit = include_str!("../../../docker-volume-plugin/systemd/docker-volume-plugin.service");
+    let unit = unit.replace("/usr/local/bin/docker-volume-plugin", "/bin/true");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("docker-volume-plugin.service");
+    let check = |text: &str| {
+        fs::write(&file, text).unwrap();
+        complaints(&file)
+    };
+    assert_eq!(check(&unit), "");
+    assert!(check(&unit.replace("UMask=", "UMusk=")).contains("UMusk"), "systemd would have said so");
 }
 
 fn names() {
