@@ -228,9 +228,9 @@ impl Opened {
                 Ok(adopted)
             }
             Err(error) if error.kind() == ErrorKind::Fenced => {
-                let error = Arc::new(error);
-                lock(&self.lost).insert(record.id.clone(), Arc::clone(&error));
-                Err(again(&error))
+                // Of two that ask at once, the first is told where the work is kept.
+                let mut lost = lock(&self.lost);
+                Err(again(lost.entry(record.id.clone()).or_insert_with(|| Arc::new(error))))
             }
             Err(error) => Err(error),
         }

@@ -9,7 +9,7 @@ use persist::{
     attachment::{AttachmentFilter, LocalCopy},
     linux::process::boot_is_over,
 };
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 /// Attachments that are taken up at once.
 const ADOPTING_MAX: usize = 4;
@@ -141,7 +141,7 @@ impl Plugin {
             let how = self.how(&entry, &opened, id);
             match opened.store.attach(&name, how.clone()).await {
                 Err(error)
-                    if error.kind() == ErrorKind::InUse && self.end_earlier_boots(&opened, &name).await? =>
+                    if error.kind() == ErrorKind::InUse && self.have_left(&opened, &name, &error).await? =>
                 {
                     opened.store.attach(&name, how).await?
                 }
@@ -213,18 +213,20 @@ impl Plugin {
         if opened.has_leases() { COPY_LIMIT } else { self.settings.change_limit }
     }
 
-    /// Ends the claims of a volume that containers of an earlier boot of this host had, and says whether there were
-    /// any: Docker starts containers before everything is taken up.
-    async fn end_earlier_boots(&self, opened: &Opened, name: &VolumeName) -> Result<bool> {
-        let claims = opened.attachments(AttachmentFilter::default().with_volume(name.clone())).await?;
-        let mut ended = false;
-        for claim in claims.iter().filter(|claim| self.is_ours(opened, claim)) {
-            if self.is_of_an_earlier_boot(opened, claim) {
-                self.end_with_its_boot(opened, claim).await?;
-                ended = true;
+    /// Ends the claims of a volume that containers of an earlier boot of this host had, and says whether those who
+    /// were in the way have left: Docker starts containers before everything is taken up.
+    async fn have_left(&self, opened: &Opened, name: &VolumeName, refused: &Error) -> Result<bool> {
+        let of_volume = AttachmentFilter::default().with_volume(name.clone());
+        let mut there = BTreeSet::new();
+        for claim in opened.attachments(of_volume).await? {
+            if self.is_ours(opened, &claim) && self.is_of_an_earlier_boot(opened, &claim) {
+                self.end_with_its_boot(opened, &claim).await?;
+            } else {
+                there.insert(claim.id);
             }
         }
-        Ok(ended)
+        let holders = refused.holders();
+        Ok(!holders.is_empty() && !holders.iter().any(|seen| there.contains(&seen.attachment)))
     }
 
     /// Takes up the claims of this host; ends those of an earlier boot of it, whose containers went with it.

@@ -9,6 +9,7 @@ use std::{fs, os::unix::fs::MetadataExt, path::Path, process::Command};
 pub fn trials() -> Vec<Planned> {
     vec![
         planned("two_containers_share_a_volume_and_a_third_reads_it_when_both_are_gone", shared),
+        planned("the_command_of_the_readme_does_what_it_says", readme),
         planned("the_options_of_a_volume_are_seen_in_the_container_and_by_inspect", options),
         planned("what_is_refused_is_told_to_the_user_of_docker", refusals),
         planned("a_container_that_mounts_read_only_cannot_write", read_only),
@@ -27,6 +28,13 @@ fn shared(ground: Ground) {
     ground.docker(&["rm", "first"]);
     assert!(ground.plugin.holders("shop").is_empty());
     assert_eq!(ground.run("shop:/data", "cat /data/heard"), "from the second");
+}
+
+fn readme(ground: Ground) {
+    let runtime = "Docker, by volumes with names";
+    assert_eq!(ground.readme(runtime, &[]), "shop");
+    ground.run("shop:/data", "touch /data/orders");
+    assert_eq!(ground.readme(runtime, &[]), "shop\norders");
 }
 
 fn options(ground: Ground) {

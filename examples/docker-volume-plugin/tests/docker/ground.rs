@@ -12,6 +12,8 @@ use tempfile::TempDir;
 /// Where every daemon looks for plugins: there is no argument for it.
 const PLUGINS: &str = "/run/docker/plugins";
 
+const README: &str = include_str!("../../../../README.md");
+
 /// A daemon, and a plugin under a name of its own.
 pub struct Ground {
     pub dockerd: Dockerd,
@@ -21,12 +23,20 @@ pub struct Ground {
 }
 
 impl Ground {
+    /// With a store in a directory of its own.
     pub fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let driver = format!("persist-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
         let home = tempfile::Builder::new().prefix("persist-plugin-").tempdir().unwrap();
-        let socket = PathBuf::from(PLUGINS).join(format!("{driver}.sock"));
+        let (driver, socket) = named();
         let plugin = Program::start(socket, home.path());
+        Self { dockerd: Dockerd::start(&[]).unwrap(), plugin, driver, home }
+    }
+
+    /// With the store at `url`, and more arguments and variables for the plugin. Its directory is on a device:
+    /// copies of an object store's volumes are refused in memory.
+    pub fn on(url: &str, arguments: &[&str], variables: &[(&'static str, &str)]) -> Self {
+        let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let (driver, socket) = named();
+        let plugin = Program::on(socket, home.path(), url, arguments, variables);
         Self { dockerd: Dockerd::start(&[]).unwrap(), plugin, driver, home }
     }
 
@@ -51,6 +61,23 @@ impl Ground {
         run(&mut self.command(mount, script)).and_then(Said::well).unwrap()
     }
 
+    /// Runs the README's command for `runtime`, with names given a meaning here.
+    pub fn readme(&self, runtime: &str, names: &[(&str, &str)]) -> String {
+        let rows = README.lines().filter(|line| line.starts_with(&format!("| {runtime} | ")));
+        let [row] = rows.collect::<Vec<_>>().try_into().unwrap();
+        let driver = format!("-d {}", self.driver);
+        let mut line = row.split('`').nth(1).unwrap().to_owned();
+        for (name, here) in names.iter().chain(&[("-d persist", &*driver), ("IMAGE", IMAGE)]) {
+            assert!(line.contains(name) || *name == "IMAGE", "{line} has no {name}");
+            line = line.replace(name, here);
+        }
+        let mut command = Command::new("bash");
+        command
+            .args(["-e", "-u", "-c", &line])
+            .env("DOCKER_HOST", format!("unix://{}", self.dockerd.socket()));
+        run(&mut command).and_then(Said::well).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
     fn command(&self, mount: &str, script: &str) -> Command {
         let mut command = self.dockerd.run();
         command.args(["-v", mount, IMAGE, SHELL, "-c", script]);
@@ -62,6 +89,14 @@ impl Ground {
         let before = ["run", "--detach", "--network", "none", "--name", name, "-v", mount];
         self.docker(&[&before[..], &[IMAGE, SHELL, "-c", script]].concat());
     }
+}
+
+/// A driver's name that no other has, and the socket that makes it.
+fn named() -> (String, PathBuf) {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let driver = format!("persist-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+    let socket = PathBuf::from(PLUGINS).join(format!("{driver}.sock"));
+    (driver, socket)
 }
 
 /// Plans a test that needs Docker.

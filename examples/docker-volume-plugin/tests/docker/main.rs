@@ -14,6 +14,7 @@
     reason = "a test ends where its ground gives way"
 )]
 
+mod buckets;
 mod containers;
 mod ground;
 mod killed;
@@ -24,7 +25,7 @@ use runtimes::Planned;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let trials = [containers::trials(), killed::trials()];
+    let trials = [containers::trials(), killed::trials(), buckets::trials()];
     let trials = trials.into_iter().flatten().map(Planned::into_trial).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -15,6 +15,7 @@ use std::{
 /// A plugin that serves, killed when this is dropped.
 pub struct Program {
     arguments: Vec<String>,
+    variables: Vec<(&'static str, String)>,
     socket: PathBuf,
     running: Option<Running>,
 }
@@ -28,20 +29,33 @@ impl Program {
     /// Starts a plugin at `socket` that keeps its state and its default store below `home`, and waits until
     /// it serves.
     pub fn start(socket: PathBuf, home: &Path) -> Self {
-        let at = |name: &str| home.join(name).display().to_string();
-        let (path, store) = (socket.display().to_string(), format!("local://{}", at("store")));
-        let state = at("state");
-        let arguments = ["serve", "--socket", &path, "--state", &state, "--store", &store];
-        let arguments = arguments.iter().chain(&["--open-mode", "create-if-missing", "--deadline", "20"]);
+        let store = format!("local://{}", home.join("store").display());
+        Self::on(socket, home, &store, &["--deadline", "20"], &[])
+    }
+
+    /// As `start`, with the store at `url`, and more arguments and variables.
+    pub fn on(
+        socket: PathBuf,
+        home: &Path,
+        url: &str,
+        more: &[&str],
+        variables: &[(&'static str, &str)],
+    ) -> Self {
+        let (path, state) = (socket.display().to_string(), home.join("state").display().to_string());
+        let arguments = ["serve", "--socket", &path, "--state", &state, "--store", url];
+        let arguments = arguments.iter().chain(&["--open-mode", "create-if-missing"]).chain(more);
         let arguments = arguments.map(|argument| (*argument).to_owned()).collect();
-        let mut program = Self { arguments, socket, running: None };
+        let variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let mut program = Self { arguments, variables, socket, running: None };
         program.launch();
         program
     }
 
     /// Starts it again.
     pub fn launch(&mut self) {
-        let mut child = Command::new(BINARY).args(&self.arguments).stderr(Stdio::piped()).spawn().unwrap();
+        let mut command = Command::new(BINARY);
+        command.args(&self.arguments).envs(self.variables.clone()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let ready = lines.by_ref().any(|line| line.contains("ready"));
         assert!(ready, "the plugin ended: {:?}", child.wait());

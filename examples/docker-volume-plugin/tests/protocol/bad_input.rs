@@ -110,6 +110,28 @@ async fn the_sockets_path_is_taken_only_from_the_dead() {
 }
 
 #[tokio::test]
+async fn a_store_whose_place_is_a_file_a_link_to_one_or_anothers_directory_is_refused_and_nothing_is_touched()
+{
+    let ground = Ground::new();
+    let plugin = ground.serve();
+    let at = |name: &str| ground.path().join(name);
+    fs::write(at("file"), "precious").unwrap();
+    std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+    fs::create_dir(at("others")).unwrap();
+    fs::write(at("others/file"), "precious").unwrap();
+    for place in ["file", "link", "others", "file/below"] {
+        let refused = plugin.create("shop", json!({ "store": ground.url(place) })).await.unwrap_err();
+        assert!(refused.contains(place), "{refused}");
+    }
+    for kept in ["file", "others/file"] {
+        assert_eq!(fs::read_to_string(at(kept)).unwrap(), "precious");
+    }
+    assert_eq!(fs::read_dir(at("others")).unwrap().count(), 1);
+    assert_eq!(plugin.ask("List", json!({})).await.unwrap()["Volumes"], json!([]));
+    plugin.stop().await;
+}
+
+#[tokio::test]
 async fn a_state_directory_that_cannot_be_written_is_said_and_what_is_known_is_served() {
     let ground = Ground::new();
     let plugin = ground.serve();

@@ -41,6 +41,11 @@ impl Ground {
         Self(tempfile::tempdir().unwrap())
     }
 
+    /// On a filesystem that is no memory: copies of an object store's volumes are refused there.
+    pub fn on_a_device() -> Self {
+        Self(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
+    }
+
     pub fn path(&self) -> &Path {
         self.0.path()
     }
@@ -111,7 +116,12 @@ impl Counted {
 impl Served {
     /// The answer, or the line of the refusal.
     pub async fn ask(&self, call: &str, request: Value) -> Result<Value, String> {
-        ask(&self.socket, call, request).await
+        ask(&self.socket, &format!("VolumeDriver.{call}"), request).await
+    }
+
+    /// As `ask`, for a call that is not Docker's.
+    pub async fn ask_for(&self, endpoint: &str, request: Value) -> Result<Value, String> {
+        ask(&self.socket, endpoint, request).await
     }
 
     pub async fn create(&self, name: &str, options: Value) -> Result<Value, String> {
@@ -151,9 +161,8 @@ impl Served {
     }
 }
 
-pub async fn ask(socket: &Path, call: &str, request: Value) -> Result<Value, String> {
-    let endpoint = format!("VolumeDriver.{call}");
-    let (status, answer) = client::exchange(socket, &endpoint, request.to_string().into()).await.unwrap();
+async fn ask(socket: &Path, endpoint: &str, request: Value) -> Result<Value, String> {
+    let (status, answer) = client::exchange(socket, endpoint, request.to_string().into()).await.unwrap();
     match answer["Err"].as_str() {
         None => {
             assert_eq!(status, 200, "{answer}");

@@ -12,6 +12,7 @@
 
 mod bad_input;
 mod bench;
+mod buckets;
 mod claims;
 mod counts;
 mod late;
