@@ -4,7 +4,7 @@ use super::engine::Engine;
 use crate::{
     head::record::{Head, Stage},
     remote::{
-        HeadActor, Leftover,
+        HeadActor,
         prune::{PinWatches, Planner, Pruner},
     },
 };
@@ -67,12 +67,14 @@ impl Engine {
                 if head.lease.is_some() {
                     return Ok(());
                 }
-                item(PruneReason::Undo, "a call that was interrupted is finished or undone", 0);
+                let mut bytes = 0;
                 if mode == PruneMode::Apply {
                     let left = self.remote.settle_leftover(id).await?;
                     tracing::info!(volume = %id, found = ?left, "an interrupted call was settled");
-                    debug_assert_ne!(left, Leftover::Held);
+                    // What was undone is deleted, and goes at once.
+                    bytes = self.remote.remove_deleted(id, &*self.commits, pins).await?;
                 }
+                item(PruneReason::Undo, "a call that was interrupted is finished or undone", bytes);
                 Ok(())
             }
             Stage::Trashed(trashed) if trashed.until <= self.now() => {

@@ -5,11 +5,12 @@
 
 use super::{
     program::{Running, free_port, run, wait_for_port, wait_until},
-    service::Service,
+    service::{self, Service},
 };
 use persist_s3::client::IfMatch;
 use std::{fs, path::PathBuf, process::Command};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 /// What it needs.
 pub const PROGRAMS: &[&str] = &["ceph-mon", "ceph-osd", "radosgw", "ceph", "radosgw-admin", "monmaptool"];
@@ -19,23 +20,32 @@ pub fn started() -> Service {
     let cluster = Cluster::new();
     let monitor = cluster.monitor();
     let storage = cluster.storage();
-    let gateway = cluster.gateway();
+    let gateway = cluster.gateway(cluster.port);
     let keys = ["--access-key=AK", "--secret=SK"];
     run(cluster.command("radosgw-admin").args(["user", "create", "--uid=t", "--display-name=t"]).args(keys));
-    Service {
-        endpoint: format!("http://127.0.0.1:{}", cluster.port),
+    service::ready(Service {
+        endpoint: gateway.url,
         access_key: "AK".into(),
         secret_key: "SK".into(),
         if_match: IfMatch::Bare,
-        alive: (vec![gateway, storage, monitor], Some(cluster.dir)),
-    }
+        marker: OnceCell::new(),
+        alive: vec![gateway.running, storage, monitor],
+        cluster: Some(cluster),
+    })
 }
 
-struct Cluster {
+/// A gateway to the objects of a cluster.
+pub struct Gateway {
+    pub url: String,
+    running: Running,
+}
+
+/// What all its processes know.
+pub struct Cluster {
     id: String,
     /// Of the monitor, by version 2 and 1 of its protocol.
     addresses: String,
-    /// Of the gateway.
+    /// Of the first gateway.
     port: u16,
     dir: TempDir,
 }
@@ -78,11 +88,14 @@ impl Cluster {
         running
     }
 
-    fn gateway(&self) -> Running {
+    /// Starts a gateway, and waits until it listens.
+    pub fn gateway(&self, port: u16) -> Gateway {
         let mut command = self.command("radosgw");
-        let running = Running::start(command.args(["-n", "client.rgw", "-f"]), &self.file("rgw.out"));
-        wait_for_port(self.port);
-        running
+        command.args(["-f", "-n", &format!("client.rgw-{port}")]);
+        command.args(["--rgw-frontends", &format!("beast endpoint=127.0.0.1:{port}")]);
+        let running = Running::start(&mut command, &self.file(&format!("rgw-{port}.out")));
+        wait_for_port(port);
+        Gateway { url: format!("http://127.0.0.1:{port}"), running }
     }
 
     fn command(&self, program: &str) -> Command {
@@ -96,7 +109,7 @@ impl Cluster {
     }
 
     fn configuration(&self) -> String {
-        let Self { id, addresses, port, dir } = self;
+        let Self { id, addresses, dir, .. } = self;
         let dir = dir.path().display();
         format!(
             "[global]
@@ -122,7 +135,6 @@ impl Cluster {
              mon data = {dir}/mon
              osd data = {dir}/osd
              rgw data = {dir}/rgw
-             rgw frontends = beast endpoint=127.0.0.1:{port}
              rgw thread pool size = 64
             "
         )

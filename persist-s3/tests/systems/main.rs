@@ -1,4 +1,4 @@
-//! What needs S3 services that others wrote.
+//! What needs S3 services that others wrote: the clients, every promise of the contract, and kills of a gateway.
 //!
 //! `PERSIST_REQUIRE=moto,ceph cargo test -p persist-s3 --test systems` runs the suites that it names, all of
 //! which must be able to: without their programs they fail. A suite that is not named is ignored, so that the
@@ -6,7 +6,7 @@
 //!
 //! | Suite | Programs | Where from |
 //! |---|---|---|
-//! | `moto` | `moto_server` | PyPI `moto[server]` |
+//! | `moto` | `moto_server`, and the `python3` beside it | PyPI `moto[server]` |
 //! | `ceph` | `ceph-mon`, `ceph-osd`, `radosgw`, `ceph`, `radosgw-admin`, `monmaptool` | Debian |
 
 #![allow(
@@ -24,57 +24,40 @@
 
 mod ceph;
 mod client;
+mod contract;
+mod killed;
 mod moto;
+#[path = "../subject/place.rs"]
+mod place;
 mod program;
 mod service;
+mod suite;
+#[path = "../kills/tree.rs"]
+mod tree;
 
-use client::Test;
-use libtest_mimic::{Arguments, Failed, Trial};
-use service::Service;
-use std::{
-    process::ExitCode,
-    sync::{Arc, OnceLock},
-};
+use libtest_mimic::{Arguments, Trial};
+use std::process::ExitCode;
+use suite::Suite;
+
+/// Trials at once, unless told otherwise: each waits for its service most of the time.
+const AT_ONCE: usize = 8;
 
 fn main() -> ExitCode {
-    let signed = [client::TESTS, client::SIGNED].concat();
-    let trials = [
-        suite("moto", moto::PROGRAMS, moto::started, client::TESTS),
-        suite("ceph", ceph::PROGRAMS, ceph::started, &signed),
-    ];
-    libtest_mimic::run(&Arguments::from_args(), trials.into_iter().flatten().collect()).exit_code()
-}
-
-/// The tests of one service, which is started by the first of them that runs, and stopped behind the last.
-fn suite(name: &'static str, programs: &[&str], start: fn() -> Service, tests: &[Test]) -> Vec<Trial> {
-    let service = Arc::new(OnceLock::new());
-    let missing = program::missing(programs).map(|program| format!("needs {program}"));
-    let trials = tests.iter().map(|&(test, run)| {
-        let service = Arc::clone(&service);
-        let run = move || {
-            run(service.get_or_init(|| service::ready(start())));
-            Ok(())
-        };
-        planned(name, test, missing.as_deref(), run)
-    });
-    trials.collect()
-}
-
-fn planned(
-    suite: &str,
-    test: &str,
-    missing: Option<&str>,
-    run: impl FnOnce() -> Result<(), Failed> + Send + 'static,
-) -> Trial {
-    let name = format!("{suite}::{test}");
-    match (missing.map(str::to_owned), required(suite)) {
-        (None, true) => Trial::test(name, run),
-        (None, false) => Trial::test(format!("{name} (not in PERSIST_REQUIRE)"), run).with_ignored_flag(true),
-        (Some(why), true) => Trial::test(name, move || Err(format!("required, but {why}").into())),
-        (Some(why), false) => Trial::test(format!("{name} ({why})"), || Ok(())).with_ignored_flag(true),
+    let moto = Suite::new("moto", moto::PROGRAMS, moto::started);
+    let ceph = Suite::new("ceph", ceph::PROGRAMS, ceph::started);
+    let mut trials = Vec::new();
+    for suite in [&moto, &ceph] {
+        trials.extend(clients(suite, client::TESTS));
+        trials.extend(contract::trials(suite));
     }
+    trials.extend(clients(&ceph, client::SIGNED));
+    trials.extend(killed::trials(&ceph));
+    drop((moto, ceph));
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn required(suite: &str) -> bool {
-    std::env::var("PERSIST_REQUIRE").is_ok_and(|list| list.split(',').any(|name| name == suite))
+fn clients(suite: &Suite, tests: &[client::Test]) -> Vec<Trial> {
+    tests.iter().map(|&(name, run)| suite.trial(name, move |service| run(service))).collect()
 }

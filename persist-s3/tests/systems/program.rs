@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     net::{TcpListener, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -13,12 +13,16 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The first of `programs` that is not installed.
 pub fn missing<'a>(programs: &[&'a str]) -> Option<&'a str> {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let found = |program: &str| std::env::split_paths(&paths).any(|dir| dir.join(program).exists());
-    programs.iter().find(|program| !found(program)).copied()
+    programs.iter().find(|program| found(program).is_none()).copied()
 }
 
-/// A program that is killed when this is dropped.
+/// Where a program is.
+pub fn found(program: &str) -> Option<PathBuf> {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths).map(|dir| dir.join(program)).find(|path| path.exists())
+}
+
+/// A program that is killed, as by `kill -9`, when this is dropped.
 pub struct Running(Child);
 
 impl Running {

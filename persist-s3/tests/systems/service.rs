@@ -1,6 +1,7 @@
 //! An S3 service that is up.
 
-use super::program::Running;
+use super::{ceph::Cluster, program::Running};
+use bytes::Bytes;
 use object_store::{
     ClientOptions,
     aws::AmazonS3Builder,
@@ -10,7 +11,7 @@ use object_store::{
 };
 use persist_s3::{Clients, Credentials, S3Config, S3Options, client::IfMatch, config::Transport};
 use std::time::Duration;
-use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 /// The bucket of a service.
 pub const BUCKET: &str = "persist";
@@ -22,9 +23,13 @@ pub struct Service {
     pub secret_key: String,
     /// What the probe must find.
     pub if_match: IfMatch,
-    /// Its processes, in the order of their ends, and then their files.
+    /// The marker of a store that has passed the probe here.
+    pub marker: OnceCell<Bytes>,
+    /// Its processes, in the order of their ends.
     #[expect(dead_code, reason = "held until the service is dropped")]
-    pub alive: (Vec<Running>, Option<TempDir>),
+    pub alive: Vec<Running>,
+    /// Where it is one of several gateways to the same objects.
+    pub cluster: Option<Cluster>,
 }
 
 /// Gives `service` its bucket.

@@ -1,0 +1,100 @@
+//! What people would use instead. Each keeps to the options that its manual gives for this use.
+
+use super::{
+    server::{ACCESS_KEY, BUCKET, SECRET_KEY},
+    spent::Spent,
+};
+use std::{path::Path, process::Command};
+
+/// A tool, and what it needs to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    Restic,
+    Rclone,
+    /// Into a file: for information, as it is no repository.
+    Tar,
+}
+
+/// Where a tool works.
+pub struct Ground<'a> {
+    /// Of the server.
+    pub url: &'a str,
+    /// For caches and configurations.
+    pub scratch: &'a Path,
+}
+
+impl Tool {
+    pub const ALL: [Self; 3] = [Self::Restic, Self::Rclone, Self::Tar];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Restic => "restic",
+            Self::Rclone => "rclone",
+            Self::Tar => "tar, zstd -1 -T2",
+        }
+    }
+
+    /// The first of its programs that is not there.
+    pub fn missing(self) -> Option<&'static str> {
+        let programs: &[&str] = match self {
+            Self::Restic => &["restic"],
+            Self::Rclone => &["rclone"],
+            Self::Tar => &["tar", "zstd"],
+        };
+        let paths = std::env::var_os("PATH").unwrap_or_default();
+        let there = |program: &str| std::env::split_paths(&paths).any(|dir| dir.join(program).exists());
+        programs.iter().find(|program| !there(program)).copied()
+    }
+
+    /// Whether it moves only what has changed.
+    pub fn sees_changes(self) -> bool {
+        self != Self::Tar
+    }
+
+    /// Before the clock starts.
+    pub fn prepare(self, ground: &Ground<'_>) {
+        if self == Self::Restic {
+            Spent::of(&mut self.command(ground, "restic -o s3.region=us-east-1 init -q"));
+        }
+    }
+
+    pub fn save(self, ground: &Ground<'_>, tree: &Path) -> Spent {
+        Spent::of(self.command(ground, self.saving()).arg(tree))
+    }
+
+    pub fn restore(self, ground: &Ground<'_>, to: &Path) -> Spent {
+        Spent::of(self.command(ground, self.restoring()).arg(to))
+    }
+
+    fn saving(self) -> &'static str {
+        match self {
+            Self::Restic => "cd \"$1\" && exec restic -o s3.region=us-east-1 backup -q .",
+            Self::Rclone => "exec rclone sync $RCLONE_FLAGS --update --use-server-modtime \"$1\" \"$REMOTE\"",
+            Self::Tar => "tar -C \"$1\" -cf - . | zstd -q -1 -T2 -f -o \"$FILE\"",
+        }
+    }
+
+    fn restoring(self) -> &'static str {
+        match self {
+            Self::Restic => "exec restic -o s3.region=us-east-1 restore -q latest --target \"$1\"",
+            Self::Rclone => "exec rclone copy $RCLONE_FLAGS \"$REMOTE\" \"$1\"",
+            Self::Tar => "mkdir \"$1\" && zstd -dcq \"$FILE\" | tar -C \"$1\" -xf -",
+        }
+    }
+
+    fn command(self, ground: &Ground<'_>, script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-ec", script, "sh"]).env("HOME", ground.scratch);
+        // It makes rclone refuse every endpoint.
+        command.env_remove("AWS_CA_BUNDLE");
+        command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+        command.env("RESTIC_REPOSITORY", format!("s3:{}/{BUCKET}/restic", ground.url));
+        command.env("RESTIC_PASSWORD", "password").env("RESTIC_CACHE_DIR", ground.scratch.join("restic"));
+        command.env("RCLONE_CONFIG_X_TYPE", "s3").env("RCLONE_CONFIG_X_PROVIDER", "Other");
+        command.env("RCLONE_CONFIG_X_ENV_AUTH", "true").env("RCLONE_CONFIG_X_ENDPOINT", ground.url);
+        // The server has no multipart uploads.
+        command.env("RCLONE_FLAGS", "-q --links --fast-list --transfers 16 --checkers 16 --s3-no-check-bucket --s3-no-head --s3-upload-cutoff 5G");
+        command.env("REMOTE", format!("x:{BUCKET}/rclone")).env("FILE", ground.scratch.join("tar.zst"));
+        command
+    }
+}
