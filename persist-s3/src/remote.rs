@@ -30,7 +30,7 @@ pub(crate) use names::Named;
 pub(crate) use record::Record;
 pub(crate) use take::{Ask, Taken, in_use};
 pub(crate) use time::SystemBootClock;
-pub(crate) use volumes::Published;
+pub(crate) use volumes::{Leftover, Published};
 
 use crate::{client::Clients, keys::Keys};
 use object_store::{ObjectStore, path::Path};

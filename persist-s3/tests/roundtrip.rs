@@ -8,6 +8,7 @@ use persist_core::{
     AttachOptions, Attachment, DetachOptions, Node, NodeId, SnapshotName, SnapshotOptions, Source,
     SyncOptions, VolumeName, VolumeStore,
     attachment::{DetachReport, LocalCopy},
+    care::{PruneMode, PruneOptions},
     conformance::Subject,
     holder::BootId,
     progress::{CallOptions, Progress, ProgressListener},
@@ -17,7 +18,7 @@ use persist_core::{
     },
     volume::CreateOptions,
 };
-use persist_s3_server::{ObjectKind, Verb};
+use persist_s3_server::{Broken, Fault, ObjectKind, Rule, Seen, Verb};
 use std::{
     collections::BTreeMap,
     fs,
@@ -27,7 +28,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-use subject::OnServer;
+use subject::{BUCKET, OnServer};
 
 /// A bucket, and one volume of it.
 struct Bench {
@@ -178,6 +179,27 @@ async fn every_sync_reads_only_what_was_written_since_the_one_before() {
         let read = read_by_sync(&store, &attachment).await;
         assert!(read < 1_000 * 4096, "{read} bytes were read in round {round}");
     }
+}
+
+/// A create that does not come to its name has made a volume, which nobody sees.
+#[tokio::test]
+async fn one_prune_removes_all_that_an_interrupted_create_has_left() {
+    let bench = Bench::new();
+    let store = bench.open("a").await;
+    let before = bench.bucket.server.keys(BUCKET, "").len();
+    let lost = |seen: &Seen| seen.verb == Verb::Put && seen.kind == ObjectKind::Name;
+    let faults = bench.bucket.server.faults();
+    let refused = Fault::LostRequest(Broken::Refused);
+    faults.add(Rule::once("no name is written", refused, lost).times(u32::MAX));
+    store.create(&bench.volume, CreateOptions::default()).await.unwrap_err();
+    faults.clear();
+    assert!(bench.bucket.server.keys(BUCKET, "").len() > before + 1, "the create has left nothing");
+    let apply = PruneOptions::default().with_mode(PruneMode::Apply);
+    let pruned = store.prune(apply).await.unwrap();
+    assert!(pruned.bytes > 0, "{pruned:?} {:?}", bench.bucket.server.keys(BUCKET, ""));
+    assert_eq!(store.prune(PruneOptions::default()).await.unwrap().items, []);
+    // A head is never deleted.
+    assert_eq!(bench.bucket.server.keys(BUCKET, "").len(), before + 1);
 }
 
 #[tokio::test]

@@ -27,6 +27,15 @@ pub enum Change {
     Delete(Option<Trashed>),
 }
 
+/// How whoever takes a head came to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoundBy {
+    /// By the volume's name: it has one.
+    Name,
+    /// By the volume's identity: it may have no name yet.
+    Id,
+}
+
 impl Change {
     /// The head after this change of `head` by `session`.
     ///
@@ -52,10 +61,15 @@ impl Head {
     ///
     /// # Errors
     /// `NotFound` for a deleted volume.
-    pub fn taken(&self, lease: Lease, nonce: u128) -> Result<Self> {
+    pub fn taken(&self, found: FoundBy, lease: Lease, nonce: u128) -> Result<Self> {
         self.check_there()?;
-        // It was found by its name, so it has one; and whoever was about to delete it finds that it changed.
-        let next = Self { stage: Stage::Live, epoch: self.epoch.next(), lease: Some(lease), ..self.clone() };
+        let stage = match (found, self.stage) {
+            // Whoever made it has not named it yet: if he is interrupted, a prune undoes it.
+            (FoundBy::Id, Stage::Naming) => Stage::Naming,
+            // It has a name, and whoever was about to delete it finds that it changed.
+            _ => Stage::Live,
+        };
+        let next = Self { stage, epoch: self.epoch.next(), lease: Some(lease), ..self.clone() };
         next.sealed(nonce)
     }
 

@@ -111,7 +111,7 @@ fn is_about(vouch: &Vouch, head: &Head, lease: &Lease) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::head::{names::UniqueName, record::SessionId};
+    use crate::head::{change::FoundBy, names::UniqueName, record::SessionId};
     use persist_core::{
         Access, AttachmentId, Epoch, Holder, Liveness, Node, NodeId, VolumeId, VolumeName, Workload,
         clock::Timestamp, holder::BootId,
@@ -136,7 +136,7 @@ mod tests {
         let volume = VolumeId::parse("00000000-0000-7000-8000-000000000000").unwrap();
         Head::new(volume, VolumeName::new("v").unwrap(), UniqueName::of(Epoch::ZERO, 0, b""), 1)
             .unwrap()
-            .taken(lease(beats), 2)
+            .taken(FoundBy::Name, lease(beats), 2)
             .unwrap()
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Pure: the store sends and reads, this decides. A session has one change under way at a time.
 
+use super::change::FoundBy;
 use super::record::{CommitName, Head, Lease, SessionId, Stage};
 use persist_core::{Epoch, Error, Result};
 
@@ -77,9 +78,9 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Head::taken`].
-    pub fn ask(found: &Head, etag: &ETag, lease: Lease, nonce: u128) -> Result<(Self, Put)> {
+    pub fn ask(found: &Head, (etag, by): (&ETag, FoundBy), lease: Lease, nonce: u128) -> Result<(Self, Put)> {
         let session = lease.session;
-        let body = found.taken(lease, nonce)?;
+        let body = found.taken(by, lease, nonce)?;
         let mut writer = Self {
             session,
             head: found.clone(),

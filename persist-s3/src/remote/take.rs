@@ -2,6 +2,7 @@
 
 use super::{Remote, head::History};
 use crate::head::{
+    change::FoundBy,
     lease::{MayTake, Watch, may_take, stale_vouch},
     names::CommitName,
     record::{Head, Lease},
@@ -16,6 +17,8 @@ use std::time::Duration;
 pub(crate) struct Ask {
     /// The volume's name, for those who are refused.
     pub(crate) name: VolumeName,
+    /// How the volume was found.
+    pub(crate) by: FoundBy,
     /// The lease that is wanted, with a session that was never used.
     pub(crate) lease: Lease,
     /// When it may be taken from another.
@@ -66,7 +69,7 @@ impl Remote {
             match may_take(&head, &watched, now, &ask.takeover) {
                 // None means that another was faster: look again.
                 MayTake::Now => {
-                    if let Some(taken) = self.ask_for(&head, &etag, &ask.lease).await? {
+                    if let Some(taken) = self.ask_for(&head, (&etag, ask.by), &ask.lease).await? {
                         return Ok(taken);
                     }
                 }
@@ -81,8 +84,8 @@ impl Remote {
     }
 
     /// Asks for this version of a head; none if another was faster.
-    async fn ask_for(&self, head: &Head, etag: &ETag, lease: &Lease) -> Result<Option<Taken>> {
-        let (mut writer, put) = Writer::ask(head, etag, lease.clone(), self.nonce())?;
+    async fn ask_for(&self, head: &Head, seen: (&ETag, FoundBy), lease: &Lease) -> Result<Option<Taken>> {
+        let (mut writer, put) = Writer::ask(head, seen, lease.clone(), self.nonce())?;
         let concluded = self.conclude(&mut writer, put, &NoHistory, self.tries()).await?;
         match concluded.resolution {
             Resolution::Applied => {

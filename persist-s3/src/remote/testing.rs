@@ -151,7 +151,14 @@ impl Bench {
             ttl: Duration::from_secs(60),
             beats: Beats::Renewed,
         };
-        Ask { name: volume_name(name), lease, takeover, wait: None, seen: None }
+        Ask {
+            name: volume_name(name),
+            by: crate::head::change::FoundBy::Name,
+            lease,
+            takeover,
+            wait: None,
+            seen: None,
+        }
     }
 
     /// Runs `call` until it ends, or its process is killed.

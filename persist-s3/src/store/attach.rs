@@ -311,7 +311,14 @@ impl Engine {
         let takeover = self.takeover(head, &workspace.state().sessions, takeover);
         workspace.asking(lease.session, head.lease.as_ref().map(|lease| lease.session)).await?;
         let volume = head.volume.clone();
-        let ask = Ask { name: name.clone(), lease, takeover, wait: None, seen: Some(seen) };
+        let ask = Ask {
+            name: name.clone(),
+            by: crate::head::change::FoundBy::Name,
+            lease,
+            takeover,
+            wait: None,
+            seen: Some(seen),
+        };
         self.remote.take(&volume, &ask).await
     }
 

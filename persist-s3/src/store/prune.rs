@@ -64,13 +64,18 @@ impl Engine {
         };
         match head.stage {
             Stage::Naming | Stage::Returning(_) | Stage::Deleting => {
-                if head.lease.is_some() {
+                if mode == PruneMode::Apply {
+                    self.release_dead(&head.name, id).await?;
+                } else if head.lease.is_some() {
                     return Ok(());
                 }
                 let mut bytes = 0;
                 if mode == PruneMode::Apply {
                     let left = self.remote.settle_leftover(id).await?;
                     tracing::info!(volume = %id, found = ?left, "an interrupted call was settled");
+                    if left == crate::remote::Leftover::Held {
+                        return Ok(());
+                    }
                     // What was undone is deleted, and goes at once.
                     bytes = self.remote.remove_deleted(id, &*self.commits, pins).await?;
                 }

@@ -3,6 +3,7 @@
 use super::world::{Client, Commit, Heard, Protocol, Scope, Variant, World, content, digest, lease, pack};
 use persist_core::Epoch;
 use persist_s3::head::{
+    change::FoundBy,
     names::Condemned,
     prune::{condemnable, sentence, to_upload_again},
     record::{CommitName, Digest, Head, SessionId},
@@ -185,7 +186,9 @@ pub(crate) fn act(variant: Variant, world: &mut World, action: &Action) -> bool 
 
 fn ask(world: &mut World, i: usize) -> bool {
     let (nonce, etag) = (fresh(&mut world.clients[i], i), world.etag());
-    let Ok((writer, put)) = Writer::ask(&world.head, &etag, lease(nonce), nonce) else { return false };
+    let Ok((writer, put)) = Writer::ask(&world.head, (&etag, FoundBy::Name), lease(nonce), nonce) else {
+        return false;
+    };
     world.clients[i].writer = Some(writer);
     world.clients[i].uploads = 0;
     world.puts.push((i, put));

@@ -252,7 +252,14 @@ impl Engine {
         let (head, _) = self.remote.find_there(id).await?;
         let lease = self.lease(self.new_attachment(), holder, Access::ReadWrite);
         let takeover = self.takeover(&head, &[], &Takeover::Never);
-        let ask = Ask { name: name.clone(), lease, takeover, wait: None, seen: None };
+        let ask = Ask {
+            name: name.clone(),
+            by: crate::head::change::FoundBy::Id,
+            lease,
+            takeover,
+            wait: None,
+            seen: None,
+        };
         let taken = self.remote.take(id, &ask).await?;
         Ok(HeadActor::start(self.remote.clone(), taken, self.history()))
     }
