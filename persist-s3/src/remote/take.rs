@@ -29,6 +29,15 @@ pub(crate) struct Ask {
     pub(crate) seen: Option<(Head, ETag)>,
 }
 
+/// When a head was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Before the call.
+    Before,
+    /// In it.
+    Now,
+}
+
 /// A head that was taken.
 #[derive(Debug)]
 pub(crate) struct Taken {
@@ -58,14 +67,14 @@ impl Remote {
         let patient_until = self.boot.now() + ask.wait.unwrap_or_default();
         let (mut watch, mut seen) = (None::<Watch>, ask.seen.clone());
         loop {
-            let (head, etag) = match seen.take() {
-                Some(seen) => seen,
-                None => self.find_there(volume).await?,
+            let (look, (head, etag)) = match seen.take() {
+                Some(seen) => (Look::Before, seen),
+                None => (Look::Now, self.find_there(volume).await?),
             };
             head.check_there()?;
             let now = self.boot.now();
             let watched = Watch::seen(watch.clone(), etag.clone(), now);
-            let renewed = watch.is_some_and(|before| before != watched);
+            let renewed = watch.as_ref().is_some_and(|before| *before != watched);
             match may_take(&head, &watched, now, &ask.takeover) {
                 // None means that another was faster: look again.
                 MayTake::Now => {
@@ -73,6 +82,8 @@ impl Remote {
                         return Ok(taken);
                     }
                 }
+                // Whoever is refused is refused by how things are now.
+                MayTake::VouchIsStale | MayTake::Never if look == Look::Before => continue,
                 MayTake::VouchIsStale => return Err(vouch_error(&head, &ask.takeover)),
                 MayTake::Never if now >= patient_until => return Err(in_use(&head, &ask.name)),
                 MayTake::At(_) if renewed && now >= patient_until => return Err(in_use(&head, &ask.name)),

@@ -291,8 +291,8 @@ impl Engine {
     ) -> Result<Taken> {
         let volume = seen.0.volume.clone();
         match self.take_seen(name, seen, workspace, lease.clone(), takeover).await {
-            // It may have moved on since.
-            Err(e) if matches!(e.kind(), ErrorKind::InUse | ErrorKind::Conflict) => {}
+            // The holder that this host could vouch for was another's predecessor by then.
+            Err(e) if e.kind() == ErrorKind::Conflict && !matches!(takeover, Takeover::Vouched(_)) => {}
             done => return done,
         }
         let seen = self.remote.find_there(&volume).await?;
