@@ -5,6 +5,7 @@ use persist_core::{Error, Result, StoreUrl};
 use std::{
     fmt,
     path::{Component, Path, PathBuf},
+    time::Duration,
 };
 
 /// A server's export is mounted by us.
@@ -18,8 +19,8 @@ pub(crate) const MOUNTED_SCHEME: &str = "nfs+mounted";
 pub(crate) enum Way {
     /// By a mount of ours.
     Export(Box<Address>),
-    /// By a mount of somebody else, at this absolute path.
-    Mounted(PathBuf),
+    /// By a mount of somebody else, at this absolute path; its server has so long for one small answer.
+    Mounted(PathBuf, Duration),
 }
 
 /// What is mounted how, and where below it the store is.
@@ -29,6 +30,8 @@ pub(crate) struct Address {
     pub(crate) profile: Profile,
     /// Relative, without `..`; empty for the export itself.
     pub(crate) directory: PathBuf,
+    /// How long the server has for one small answer.
+    pub(crate) patience: Duration,
 }
 
 /// An export of a server.
@@ -52,7 +55,7 @@ impl Way {
     pub(crate) fn parse(url: &StoreUrl) -> Result<Self> {
         match url.scheme() {
             SCHEME => Address::parse(url).map(|address| Self::Export(Box::new(address))),
-            MOUNTED_SCHEME => mounted_path(url).map(Self::Mounted),
+            MOUNTED_SCHEME => Ok(Self::Mounted(mounted_path(url)?, profile::patience(url)?)),
             _ => Err(invalid("not the URL of an NFS store")),
         }
     }
@@ -74,7 +77,8 @@ impl Address {
             return Err(invalid("an export with a comma or a newline cannot be mounted"));
         }
         let directory = url.query().get(profile::DIRECTORY).map_or("", String::as_str);
-        Ok(Self { export: Export { host, port, path }, profile, directory: below(directory)? })
+        let (directory, patience) = (below(directory)?, profile::patience(url)?);
+        Ok(Self { export: Export { host, port, path }, profile, directory, patience })
     }
 }
 
@@ -127,7 +131,7 @@ fn mounted_path(url: &StoreUrl) -> Result<PathBuf> {
     if !url.authority().is_empty() {
         return Err(invalid("what is mounted already has no server in its URL").advise(advice));
     }
-    url.allow_keys(&[])?;
+    url.allow_keys(&[profile::PATIENCE])?;
     match url.path() {
         "" | "/" => Err(invalid("the store has a directory of its own").advise(advice)),
         path => Ok(PathBuf::from(path)),
@@ -178,6 +182,8 @@ mod tests {
             "nfs+mounted://files/srv",
             "nfs+mounted:///",
             "nfs+mounted:///srv?version=4.2",
+            "nfs+mounted:///srv?patience=0",
+            "nfs://files/srv?patience=9999",
             "local:///srv",
         ] {
             let error = Way::parse(&url.parse().unwrap()).unwrap_err();
@@ -188,6 +194,8 @@ mod tests {
     #[test]
     fn a_path_that_is_mounted_already_is_taken_as_it_is() {
         let way = Way::parse(&"nfs+mounted:///srv/a".parse().unwrap()).unwrap();
-        assert_eq!(way, Way::Mounted("/srv/a".into()));
+        assert_eq!(way, Way::Mounted("/srv/a".into(), Duration::from_secs(5)));
+        let patient = Way::parse(&"nfs+mounted:///srv/a?patience=60".parse().unwrap()).unwrap();
+        assert_eq!(patient, Way::Mounted("/srv/a".into(), Duration::from_secs(60)));
     }
 }

@@ -12,6 +12,7 @@
 //! | `version` | `4.2`, `4.1` | 4.2; 4.1 with `profile=efs` |
 //! | `profile` | `efs`: 1 MiB requests, `timeo=600`, `retrans=2`, `noresvport` | the kernel's own |
 //! | `directory` | the store's directory below the export | the export itself |
+//! | `patience`, also of `nfs+mounted://` | seconds that the server has for one small answer | 5 |
 //! | `sec` | `sys`, `krb5`, `krb5i`, `krb5p` | what client and server agree on |
 //! | `xprtsec` | `none`, `tls`, `mtls` | none |
 //! | `context` | an SELinux label for everything in the mount | the labels of the server |
@@ -30,16 +31,20 @@
 //! was cut off for longer must not go on believing that it holds one; the records decide, and they are made
 //! by link(2) under the next number, so of two writers one wins.
 //!
-//! **A server that is gone** makes every call `Unavailable` within seconds, `detach` and `close` too: nothing is
-//! forced, and the attachment stays on record until the server is back. `health` says that the server is silent, and
-//! names a helper process that cannot be killed. A thread that was inside a call when the server went, and
-//! the one that looks after attachments, wait in the kernel until it is back; end a runtime with
-//! `shutdown_background` or `shutdown_timeout` then. Answers never come from copies on this node.
+//! **A server that is gone** makes every call `Unavailable` within seconds, `close` too. So does `detach`, unless it
+//! is told [`BusyFiles::Lazy`](persist_core::attachment::BusyFiles): then the target leaves this node within
+//! seconds, the report says what the server did not confirm, and the next call of this node that finds the server
+//! again ends the record there. `health` says that the server is silent, names a helper process that cannot
+//! be killed, and shows copies of what is attached here with their age; no other answer comes from a copy.
+//! The server is asked before each call, so no thread waits for one that is gone. One that was inside a call
+//! when the server went waits in the kernel until it is back; end a runtime with `shutdown_background` or
+//! `shutdown_timeout` then.
 //!
 //! **Databases belong on local storage**, with snapshots shipped elsewhere: every durable write of theirs
 //! would go through the network here.
 
 mod address;
+mod copies;
 mod helper;
 mod mounts;
 mod place;
@@ -50,6 +55,7 @@ mod store;
 pub use store::NfsStore;
 
 use address::{Address, Way};
+use copies::Copies;
 use mounts::Mounted;
 use persist_core::{
     Error, OpenMode, OpenOptions, Result, StoreUrl, VolumeStore,
@@ -64,7 +70,9 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
+use store::Opened;
 
 /// The schemes of the URLs of this store.
 pub const SCHEMES: [&str; 2] = [address::SCHEME, address::MOUNTED_SCHEME];
@@ -73,7 +81,9 @@ pub const SCHEMES: [&str; 2] = [address::SCHEME, address::MOUNTED_SCHEME];
 ///
 /// `nfs://` needs [`OpenOptions::state_directory`]: a directory of this node, not of a file server, where the
 /// mounts are. One mount serves all stores of this node with the same server, export and options; the last one
-/// to be closed takes it away, unless something of this node is still attached.
+/// to be closed takes it away, unless something of this node is still attached. Also the copies of what is attached
+/// are there, which `health` shows with their age while the server is silent; for them alone,
+/// `nfs+mounted://` takes a state directory as well.
 ///
 /// # Promise
 /// A path without a store is [`NotFound`](persist_core::ErrorKind::NotFound) unless the mode says
@@ -97,7 +107,7 @@ pub async fn open_nfs(url: &StoreUrl, options: OpenOptions) -> Result<NfsStore> 
     let opened = async {
         match Way::parse(url)? {
             Way::Export(address) => open_export(url, *address, options).await,
-            Way::Mounted(path) => open_mounted(url, path, options).await,
+            Way::Mounted(path, patience) => open_mounted(url, path, patience, options).await,
         }
     };
     opened.await.map_err(|error| if error.operation().is_some() { error } else { error.during("open", url) })
@@ -111,17 +121,17 @@ async fn open_export(url: &StoreUrl, address: Address, options: OpenOptions) -> 
         )
         .advise("set OpenOptions::state_directory, for instance to /run/NAME of your service"));
     };
-    let Address { export, profile, directory } = address;
+    let Address { export, profile, directory, patience } = address;
     let (version, source) = (profile.version, export.source());
-    let mounted = blocking(move || {
-        fs::create_dir_all(&state).map_err(|e| cause(e, "mkdir", state.display()))?;
-        let state = fs::canonicalize(&state).map_err(|e| cause(e, "look at", state.display()))?;
-        Mounted::take(&state, &export, &profile)
+    let (mounted, state) = blocking(move || {
+        let state = local(state)?;
+        Mounted::take(&state, &export, &profile).map(|mounted| (mounted, state))
     })
     .await?;
-    let opened = on_mount(url, &mounted.at(), &directory, (version, source), options).await;
-    match opened {
-        Ok((inner, server, node)) => Ok(NfsStore::new(inner, server, Some(mounted), node)),
+    let mounted_at = mounted.at();
+    let on = Place { at: &mounted_at, directory: &directory, version, source, patience, state: Some(state) };
+    match on_mount(url, on, options).await {
+        Ok(opened) => Ok(NfsStore::new(opened, Some(mounted)).settled().await),
         Err(error) => {
             // Best effort: the refusal is what the caller must see.
             let _ = blocking(move || mounted.release()).await;
@@ -130,18 +140,40 @@ async fn open_export(url: &StoreUrl, address: Address, options: OpenOptions) -> 
     }
 }
 
-async fn open_mounted(url: &StoreUrl, path: PathBuf, options: OpenOptions) -> Result<NfsStore> {
-    if options.state_directory.is_some() {
-        return Err(
-            Error::invalid("state_directory", "what is mounted already needs none").advise("leave it out")
-        );
-    }
+async fn open_mounted(
+    url: &StoreUrl,
+    path: PathBuf,
+    patience: Duration,
+    options: OpenOptions,
+) -> Result<NfsStore> {
     let used = if options.mode == OpenMode::ReadOnly { Use::Reading } else { Use::Writing };
     let looked = path.clone();
     let (at, version, source) = blocking(move || covering(&looked, used)).await?;
     let directory = path.strip_prefix(&at).map(Path::to_owned).unwrap_or_default();
-    let (inner, server, node) = on_mount(url, &at, &directory, (version, source), options).await?;
-    Ok(NfsStore::new(inner, server, None, node))
+    let state = match options.state_directory.clone() {
+        Some(state) => Some(blocking(move || local(state)).await?),
+        None => None,
+    };
+    let on = Place { at: &at, directory: &directory, version, source, patience, state };
+    Ok(NfsStore::new(on_mount(url, on, options).await?, None).settled().await)
+}
+
+/// The state directory, made if it is missing, without links.
+fn local(state: PathBuf) -> Result<PathBuf> {
+    fs::create_dir_all(&state).map_err(|e| cause(e, "mkdir", state.display()))?;
+    fs::canonicalize(&state).map_err(|e| cause(e, "look at", state.display()))
+}
+
+/// Where a store is.
+struct Place<'a> {
+    /// The mount.
+    at: &'a Path,
+    /// Below it.
+    directory: &'a Path,
+    version: Version,
+    source: String,
+    patience: Duration,
+    state: Option<PathBuf>,
 }
 
 /// The mount that the text of `path` is on: nothing is touched, so a dead server cannot hang this.
@@ -154,24 +186,25 @@ fn covering(path: &Path, used: Use) -> Result<(PathBuf, Version, String)> {
     Ok((mount.at.clone(), version, mount.source.to_string_lossy().into_owned()))
 }
 
-/// Opens the store in `directory` of the mount `at`.
-async fn on_mount(
-    url: &StoreUrl,
-    at: &Path,
-    directory: &Path,
-    (version, source): (Version, String),
-    options: OpenOptions,
-) -> Result<(DirectoryStore, Server, Option<persist_core::NodeId>)> {
-    let server = Server::behind(at)?;
+async fn on_mount(url: &StoreUrl, on: Place<'_>, options: OpenOptions) -> Result<Opened> {
+    let server = Server::behind(on.at, on.patience)?;
     let mode = options.mode;
     let node = options.node.as_ref().map(|node| node.id.clone());
+    let clock = Arc::clone(&options.environment.clock);
     let place = StoreAt {
-        root: at.join(directory),
+        root: on.at.join(on.directory),
         kind: address::SCHEME.into(),
         location: url.to_string(),
         trust: Trust::Untrusted,
     };
-    let mount = On { server: server.clone(), version, source };
+    let mount = On { server: server.clone(), version: on.version, source: on.source };
     let opened = DirectoryStore::open(place, options, move |root| NfsPlace::probe(root, &mount, mode));
-    Ok((server.watch(opened).await?, server, node))
+    let inner = server.watch(opened).await?;
+    let id = inner.info().id.clone();
+    let open = |state: PathBuf| blocking(move || Copies::open(&state, &id, clock));
+    let copies = match on.state {
+        Some(state) => Some(open(state).await?),
+        None => None,
+    };
+    Ok(Opened { inner, server, node, copies })
 }

@@ -5,6 +5,7 @@
 //! | `version` | `4.2`, `4.1` | 4.2; 4.1 with `profile=efs` |
 //! | `profile` | `efs`: what Amazon EFS asks its clients for | the kernel's own |
 //! | `directory` | the store's directory below the export | the export itself |
+//! | `patience` | seconds that the server has for one small answer, 1 to 600 | 5 |
 //! | `sec` | `sys`, `krb5`, `krb5i`, `krb5p` | what client and server agree on |
 //! | `xprtsec` | `none`, `tls`, `mtls` | none |
 //! | `context` | an SELinux label for everything in the mount | the labels of the server |
@@ -13,21 +14,26 @@
 //! | `retrans` | a number | 2 |
 //! | `nconnect` | 1 to 16 connections | 1 |
 //!
-//! All but `profile` and `directory` are options of nfs(5) under their own names. Mounts are hard.
+//! All but `profile`, `directory` and `patience` are options of nfs(5) under their own names. Mounts are hard.
 
 mod verify;
 
 pub(crate) use verify::{Use, check_mounted, differences};
 
+use crate::server;
 use persist_core::{Error, Result, StoreUrl};
+use std::time::Duration;
 
 /// The key of the store's directory below the export.
 pub(crate) const DIRECTORY: &str = "directory";
 
+/// The key of how long the server has for one small answer.
+pub(crate) const PATIENCE: &str = "patience";
+
 /// Every key that a URL may carry.
-const KEYS: [&str; 11] = [
-    "version", "profile", DIRECTORY, "sec", "xprtsec", "context", "rsize", "wsize", "timeo", "retrans",
-    "nconnect",
+const KEYS: [&str; 12] = [
+    "version", "profile", DIRECTORY, PATIENCE, "sec", "xprtsec", "context", "rsize", "wsize", "timeo",
+    "retrans", "nconnect",
 ];
 
 /// Options of nfs(5) that break what a store promises, and why.
@@ -128,6 +134,16 @@ impl Profile {
         let words = [format!("vers={}", self.version.text()), "hard".into()].into_iter().chain(values);
         words.chain(self.flags.iter().map(|flag| (*flag).to_owned())).collect::<Vec<_>>().join(",")
     }
+}
+
+/// How long the server has for one small answer, before it counts as silent.
+///
+/// # Errors
+/// `Invalid` for what is not a number of seconds from 1 to 600.
+pub(crate) fn patience(url: &StoreUrl) -> Result<Duration> {
+    let Some(text) = url.query().get(PATIENCE) else { return Ok(server::PATIENCE) };
+    let seconds = text.parse().ok().filter(|seconds| (1..=600).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| wrong(PATIENCE, text, "1 to 600 seconds"))
 }
 
 fn check(key: &'static str, value: &str) -> Result<()> {

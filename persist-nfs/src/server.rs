@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-/// How long the server has for one small answer before a call is refused: many round trips around the
+/// How long the server has for one small answer before a call is refused, unless the URL says so: many round trips around the
 /// world, and less than a caller's patience.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -31,25 +31,32 @@ struct Inner {
     at: PathBuf,
     path: CString,
     device: Device,
+    patience: Duration,
     helpers: Helpers,
 }
 
 impl Server {
-    /// The server of what is mounted at `at`.
+    /// The server of what is mounted at `at`, which has `patience` for one small answer.
     ///
     /// # Errors
     /// `Invalid` for a path with NUL; `Unavailable` if nothing is mounted there.
-    pub(crate) fn behind(at: &Path) -> Result<Self> {
+    pub(crate) fn behind(at: &Path, patience: Duration) -> Result<Self> {
         let path = c_path(at)?;
         let table = MountTable::read()?;
         let device = table.at(at).and_then(|mount| Device::parse(&mount.device)).ok_or_else(|| hidden(at))?;
-        Ok(Self(Arc::new(Inner { at: at.to_owned(), path, device, helpers: Helpers::default() })))
+        let helpers = Helpers::default();
+        Ok(Self(Arc::new(Inner { at: at.to_owned(), path, device, patience, helpers })))
+    }
+
+    /// The device of its mounts on this node.
+    pub(crate) fn device(&self) -> Device {
+        self.0.device
     }
 
     /// Asks the server for the attributes of the mount's root.
     ///
     /// # Errors
-    /// `Unavailable` if it does not answer within [`PATIENCE`], or if its mount is not what is found there any
+    /// `Unavailable` if it does not answer within its time, or if its mount is not what is found there any
     /// more; as it answers.
     pub(crate) async fn answers(&self) -> Result<()> {
         let this = self.clone();
@@ -58,7 +65,7 @@ impl Server {
 
     /// As [`answers`](Self::answers), on a thread that may block.
     pub(crate) fn ask(&self) -> Result<()> {
-        let answer = self.0.helpers.run(Task::Look(self.0.path.clone(), self.0.device), PATIENCE)?;
+        let answer = self.0.helpers.run(Task::Look(self.0.path.clone(), self.0.device), self.0.patience)?;
         answer.map_err(|e| match e {
             ANOTHER_DEVICE => hidden(&self.0.at),
             e => cause(e, "look at", self.0.at.display()),

@@ -1,6 +1,7 @@
 //! The store: the directory engine, with the server asked before and during each call.
 
 use crate::{
+    copies::{Copies, Standing},
     mounts::Mounted,
     server::{Server, blocking},
 };
@@ -13,7 +14,7 @@ use persist_core::{
     AttachOptions, Attachment, AttachmentId, AttachmentRecord, CreateOptions, DetachOptions, Error,
     ErrorKind, NodeId, Result, SnapshotName, SnapshotOptions, StoreInfo, SyncOptions, VolumeName,
     VolumeRecord, VolumeStore,
-    attachment::{AdoptOptions, AttachmentFilter, DetachReport, RefreshOptions, RefreshReport},
+    attachment::{AdoptOptions, AttachmentFilter, BusyFiles, DetachReport, RefreshOptions, RefreshReport},
     care::{
         Health, HealthStatus, PruneOptions, PruneReport, Usage, UsageOptions, VerifyOptions, VerifyReport,
     },
@@ -39,16 +40,111 @@ pub struct NfsStore {
     /// None where the mount is not ours, or the store is closed.
     mounted: Mutex<Option<Mounted>>,
     node: Option<NodeId>,
+    /// None without a state directory.
+    copies: Option<Copies>,
+}
+
+/// What opening a store gives.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) inner: DirectoryStore,
+    pub(crate) server: Server,
+    pub(crate) node: Option<NodeId>,
+    pub(crate) copies: Option<Copies>,
 }
 
 impl NfsStore {
-    pub(crate) fn new(
-        inner: DirectoryStore,
-        server: Server,
-        mounted: Option<Mounted>,
-        node: Option<NodeId>,
-    ) -> Self {
-        Self { inner, server, mounted: Mutex::new(mounted), node }
+    pub(crate) fn new(opened: Opened, mounted: Option<Mounted>) -> Self {
+        let Opened { inner, server, node, copies } = opened;
+        Self { inner, server, mounted: Mutex::new(mounted), node, copies }
+    }
+
+    /// After what an earlier process left was settled, as far as it could be.
+    pub(crate) async fn settled(self) -> Self {
+        self.settle().await;
+        self
+    }
+
+    /// Ends what was detached while the server was silent, if its record is still the one that was left: one that was
+    /// adopted since has another epoch, and is somebody's. What fails is tried again by the next call.
+    async fn settle(&self) {
+        let Some(copies) = &self.copies else { return };
+        let Ok(all) = self.with_copies(copies, |copies| copies.all()).await else { return };
+        for copied in all.into_iter().filter(|copied| copied.standing == Standing::Left) {
+            let id = copied.record.id.clone();
+            let same = |record: &AttachmentRecord| record.epoch == copied.record.epoch;
+            let ended = match self.server.watch(self.on_record(&id)).await {
+                Ok(Some(record)) if same(&record) => {
+                    let lazy = DetachOptions::default().with_busy(BusyFiles::Lazy);
+                    self.server.watch(self.inner.detach(&id, lazy)).await.map(drop)
+                }
+                found => found.map(drop),
+            };
+            let forgotten = match ended {
+                Ok(()) => self.with_copies(copies, move |copies| copies.forget(&id)).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = forgotten {
+                tracing::warn!(attachment = %copied.record.id, %error, "what was detached without the server is still on record");
+            }
+        }
+    }
+
+    async fn on_record(&self, id: &AttachmentId) -> Result<Option<AttachmentRecord>> {
+        let mut records = self.inner.attachments(AttachmentFilter::default());
+        while let Some(record) = records.next().await {
+            match record {
+                Ok(record) if record.id == *id => return Ok(Some(record)),
+                record => drop(record?),
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the copies say: all of it while the server is silent, else what is still to be settled.
+    async fn health_of_copies(&self, found: &[Health]) -> Result<Vec<Health>> {
+        let Some(copies) = &self.copies else { return Ok(Vec::new()) };
+        let is_silent = found.iter().any(|health| health.status == HealthStatus::Bad);
+        let all = self.with_copies(copies, |copies| copies.all()).await?;
+        let shown = all.iter().filter(|copied| is_silent || copied.standing == Standing::Left);
+        Ok(shown.map(crate::copies::Copied::health).collect())
+    }
+
+    async fn with_copies<T: Send + 'static>(
+        &self,
+        copies: &Copies,
+        work: impl FnOnce(&Copies) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let copies = copies.clone();
+        blocking(move || work(&copies)).await
+    }
+
+    /// Keeps a copy of an attachment: it is attached whether that works or not.
+    async fn note(&self, attachment: &Attachment) {
+        let Some(copies) = &self.copies else { return };
+        let (record, mounted) = (attachment.record().clone(), attachment.report().mounted);
+        let noted = self.with_copies(copies, move |copies| copies.note(&record, mounted)).await;
+        if let Err(error) = noted {
+            tracing::warn!(attachment = %attachment.id, %error, "no copy of the attachment on this node");
+        }
+    }
+
+    /// Detaches while the server is silent, for the reason `silent`.
+    async fn leave(&self, id: &AttachmentId, busy: BusyFiles, silent: Error) -> Result<DetachReport> {
+        let (Some(copies), BusyFiles::Lazy) = (&self.copies, busy) else {
+            return Err(silent.advise(
+                "repeat it when the server is back; to take it off this node now, open with a state directory and \
+                 detach with BusyFiles::Lazy",
+            ));
+        };
+        let (id, device) = (id.clone(), self.server.device());
+        let left = self.with_copies(copies, move |copies| copies.leave(&id, device)).await;
+        let mut report = DetachReport::new(Outcome::Done);
+        report.left = left.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => silent,
+            _ => error,
+        })?;
+        Ok(report)
     }
 
     async fn watched<T>(
@@ -137,6 +233,10 @@ impl VolumeStore for NfsStore {
     async fn health(&self) -> Result<Vec<Health>> {
         let mut found = self.server.health().await;
         if found.iter().all(|health| health.status != HealthStatus::Bad) {
+            self.settle().await;
+        }
+        found.extend(self.health_of_copies(&found).await?);
+        if found.iter().all(|health| health.status != HealthStatus::Bad) {
             match self.server.watch_begun(self.inner.health()).await {
                 Ok(more) => found.extend(more),
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
@@ -169,11 +269,17 @@ impl VolumeStore for NfsStore {
     }
 
     async fn attach(&self, volume: &VolumeName, options: AttachOptions) -> Result<Attachment> {
-        self.watched("attach", self.inner.attach(volume, options)).await
+        self.settle().await;
+        let attachment = self.watched("attach", self.inner.attach(volume, options)).await?;
+        self.note(&attachment).await;
+        Ok(attachment)
     }
 
     async fn adopt(&self, record: &AttachmentRecord, options: AdoptOptions) -> Result<Attachment> {
-        self.watched("adopt", self.inner.adopt(record, options)).await
+        self.settle().await;
+        let attachment = self.watched("adopt", self.inner.adopt(record, options)).await?;
+        self.note(&attachment).await;
+        Ok(attachment)
     }
 
     async fn sync(&self, attachment: &AttachmentId, options: SyncOptions) -> Result<SyncReport> {
@@ -185,7 +291,19 @@ impl VolumeStore for NfsStore {
     }
 
     async fn detach(&self, attachment: &AttachmentId, options: DetachOptions) -> Result<DetachReport> {
-        self.watched("detach", self.inner.detach(attachment, options)).await
+        let busy = options.busy;
+        if let Err(silent) = self.server.answers().await {
+            let left = self.leave(attachment, busy, silent).await;
+            return left.map_err(|error| self.named(error, "detach"));
+        }
+        self.settle().await;
+        let report = self.watched("detach", self.inner.detach(attachment, options)).await?;
+        if let Some(copies) = &self.copies {
+            let id = attachment.clone();
+            // What is left behind is settled later: the record is gone, and so is then the copy.
+            let _ = self.with_copies(copies, move |copies| copies.forget(&id)).await;
+        }
+        Ok(report)
     }
 
     fn attachments(&self, filter: AttachmentFilter) -> BoxStream<'static, Result<AttachmentRecord>> {

@@ -20,8 +20,9 @@ use std::{
 
 pub(super) type Store = Arc<dyn VolumeStore>;
 
-/// After how long a test that waits for an event gives up: only a hang is that slow.
-pub(super) const HANG: Duration = Duration::from_secs(60);
+/// After how long a test that waits for an event gives up: only a hang is that slow, also on an emulated processor
+/// that others use as well.
+pub(super) const HANG: Duration = Duration::from_secs(900);
 
 /// One test's store.
 #[derive(Clone)]

@@ -4,8 +4,10 @@
 
 use futures::TryStreamExt;
 use persist_core::{
-    Access, AttachOptions, AttachmentId, Error, Node, OpenMode, OpenOptions, Result, Takeover, VolumeStore,
-    Vouch, Workload, attachment::AttachmentFilter, volume::ListOptions,
+    Access, AttachOptions, AttachmentId, DetachOptions, Error, Node, OpenMode, OpenOptions, Result, Takeover,
+    VolumeStore, Vouch, Workload,
+    attachment::{AttachmentFilter, BusyFiles},
+    volume::ListOptions,
 };
 use std::{
     io::{BufRead, Write},
@@ -63,6 +65,16 @@ async fn command(store: &Arc<dyn VolumeStore>, words: &[&str]) -> Result<String>
             found.iter().map(|volume| volume.name.to_string()).collect::<Vec<_>>().join(" ")
         }
         ["attach", name, workload, access] => attach(store, name, workload, access, Takeover::Never).await?,
+        ["attach-at", name, workload, target] => {
+            let options =
+                AttachOptions::default().with_workload(Workload::new(*workload)?).with_target(target);
+            let attachment = store.attach(&name.parse()?, options).await?;
+            format!("{} {} {}", attachment.id, attachment.epoch, attachment.path().display())
+        }
+        ["leave", id] => {
+            let lazy = DetachOptions::default().with_busy(BusyFiles::Lazy);
+            store.detach(&id_of(id)?, lazy).await?.left.join("; ")
+        }
         ["vouch", name, workload, id, epoch] => {
             let held: Vec<_> = store.attachments(AttachmentFilter::default()).try_collect().await?;
             let held = held.into_iter().find(|record| record.id.to_string() == *id);

@@ -33,7 +33,7 @@ impl Mounted {
 #[async_trait]
 impl Subject for Mounted {
     async fn open(&self, node: Node) -> Result<Arc<dyn VolumeStore>> {
-        let url = format!("nfs+mounted://{}/store", self.directory.display()).parse()?;
+        let url = format!("nfs+mounted://{}/store?patience=600", self.directory.display()).parse()?;
         let environment = Environment { clock: Arc::new(self.clock.clone()), ..Environment::default() };
         let options = OpenOptions::default()
             .with_mode(OpenMode::CreateIfMissing)

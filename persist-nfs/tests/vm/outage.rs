@@ -45,7 +45,10 @@ fn restarted() {
 fn gone() {
     let mut one = Host::start(1, "o/gone");
     one.must("create v");
+    one.must("create u");
     let [id, _, _] = one.attach("attach v w write");
+    std::fs::create_dir_all("/tmp/shown").unwrap();
+    let [shown, _, _] = one.attach("attach-at u w /tmp/shown");
     stop();
     for line in ["get v", "list", "create w", &format!("sync {id}"), &format!("detach {id}"), "snapshot v s"]
     {
@@ -53,10 +56,15 @@ fn gone() {
     }
     let health = one.must("health");
     assert!(health.contains("server-silent"), "{health}");
+    assert!(health.contains("attachment-copy"), "{health}");
+    // Taken off this host all the same, if that is asked for.
+    let left = one.must(&format!("leave {shown}"));
+    assert!(left.contains("stays there") && left.contains("is not confirmed"), "{left}");
+    assert_eq!(shell("grep -c ' /tmp/shown ' /proc/mounts || true").trim(), "0");
+    let health = one.must("health");
+    assert!(health.contains("detach-unconfirmed"), "{health}");
     one.refused("Unavailable", "close");
-    // The one task that looks after attachments may be at work when the server goes; no call adds another.
-    let waiting: usize = one.must("waiting").parse().unwrap();
-    assert!(waiting <= 1, "{waiting} threads wait in the kernel");
+    assert_eq!(one.must("waiting"), "0", "threads wait in the kernel");
     let children = shell(&format!("cat /proc/{0}/task/{0}/children", one.pid()));
     assert_eq!(children.trim(), "", "helpers are left");
     start();
@@ -68,4 +76,7 @@ fn gone() {
         }
     };
     assert!(!answer.contains("helper-stuck"), "{answer}");
+    // What was left is ended at the server, and what was not is still attached.
+    assert!(!one.must("health").contains("detach-unconfirmed"));
+    assert_eq!(shell("find /srv/o/gone -path '*attachments/*' -type f").lines().count(), 1);
 }
