@@ -6,6 +6,7 @@ use persist_core::{
     care::{Health, HealthStatus, View},
     linux::{cause::cause, mountinfo::MountTable},
 };
+use rustix::io::Errno;
 use std::{
     ffi::CString,
     os::unix::ffi::OsStrExt,
@@ -67,7 +68,8 @@ impl Server {
     pub(crate) fn ask(&self) -> Result<()> {
         let answer = self.0.helpers.run(Task::Look(self.0.path.clone(), self.0.device), self.0.patience)?;
         answer.map_err(|e| match e {
-            ANOTHER_DEVICE => hidden(&self.0.at),
+            // The root of a mount is always there.
+            ANOTHER_DEVICE | Errno::NOENT | Errno::NOTDIR => hidden(&self.0.at),
             e => cause(e, "look at", self.0.at.display()),
         })
     }

@@ -19,6 +19,7 @@
 
 mod client;
 mod conformance;
+mod cost;
 mod hosts;
 mod machine;
 mod outage;
@@ -32,7 +33,7 @@ use std::process::ExitCode;
 const BOOTS: [(&str, &[&str]); 3] = [
     ("conformance_4_2", &["conformance:4_2"]),
     ("conformance_4_1", &["conformance:4_1"]),
-    ("hosts", &["url", "hosts", "outage"]),
+    ("hosts", &["url", "cost", "hosts", "outage"]),
 ];
 
 /// How many machines run at once: each is one busy processor.
@@ -88,6 +89,7 @@ fn guest(suites: &[String]) -> ExitCode {
     for suite in suites {
         let (trials, threads) = match suite.split_once(':').map_or(suite.as_str(), |(suite, _)| suite) {
             "url" => (url::trials(), 1),
+            "cost" => (cost::trials(), 1),
             "hosts" => (hosts::trials(), 1),
             "outage" => (outage::trials(), 1),
             "conformance" => (conformance::trials(), 3),
