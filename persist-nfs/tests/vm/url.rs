@@ -13,7 +13,7 @@ use std::{path::Path, sync::Arc};
 const STATE: &str = "/tmp/state";
 
 pub fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn()); 10] = [
+    let tests: [(&str, fn()); 12] = [
         ("an_export_is_mounted_as_asked_and_taken_down_with_the_last_store", mounted_and_taken_down),
         ("what_is_attached_keeps_its_mount", attached_keeps_its_mount),
         ("stores_with_other_options_have_mounts_of_their_own", other_options),
@@ -23,6 +23,8 @@ pub fn trials() -> Vec<Trial> {
         ("a_mount_that_breaks_promises_serves_readers_alone", soft),
         ("a_read_only_export_and_a_squashed_root_are_explained", denied),
         ("a_path_that_is_not_on_nfs_is_refused", not_nfs),
+        ("a_mount_that_another_one_hides_is_refused_and_nothing_is_written_over_it", hidden),
+        ("a_store_that_the_server_has_lost_is_refused_by_its_kind", stale),
         ("the_five_verbs_leave_what_they_say_on_the_server", quickstart),
     ];
     super::planned(&tests)
@@ -151,6 +153,47 @@ fn denied() {
 fn not_nfs() {
     refused("nfs+mounted:///srv/x", ErrorKind::Unsupported, "not on NFS");
     assert!(!Path::new("/srv/x").exists());
+}
+
+fn hidden() {
+    block(async {
+        let store = open("nfs://127.0.0.1/?directory=u/hidden").await.unwrap();
+        store.create(&"v".parse().unwrap(), Default::default()).await.unwrap();
+        // Over the directory that the mount is in, as when somebody mounts a tmpfs on /run.
+        shell("mount -t tmpfs over /tmp/state");
+        let error = store.create(&"w".parse().unwrap(), Default::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        let again = open("nfs://127.0.0.1/?directory=u/hidden").await.map(drop).unwrap_err();
+        println!("hidden: {error}; opened again: {again}");
+        assert_eq!(
+            shell("find /tmp/state -type f -name 1"),
+            "",
+            "a store was made where nobody looks for it"
+        );
+        shell("umount /tmp/state");
+        assert_eq!(store.get(&"v".parse().unwrap()).await.unwrap().name.to_string(), "v");
+        store.close().await.unwrap();
+    });
+    assert_eq!(mounts(), 0);
+}
+
+fn stale() {
+    block(async {
+        let store = open("nfs://127.0.0.1/?directory=u/stale").await.unwrap();
+        let name = "v".parse().unwrap();
+        store.create(&name, Default::default()).await.unwrap();
+        shell("rm -r /srv/u/stale");
+        for error in [
+            store.get(&name).await.map(drop).unwrap_err(),
+            store.create(&"w".parse().unwrap(), Default::default()).await.map(drop).unwrap_err(),
+            store.attach(&name, AttachOptions::default()).await.map(drop).unwrap_err(),
+        ] {
+            println!("lost: {error}");
+            assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::NotFound), "{error}");
+        }
+        let _ = store.close().await;
+    });
+    assert!(!Path::new("/srv/u/stale").exists(), "nothing was made anew");
 }
 
 fn quickstart() {
