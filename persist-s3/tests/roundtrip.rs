@@ -6,12 +6,11 @@ mod subject;
 
 use persist_core::{
     AttachOptions, Attachment, DetachOptions, Node, NodeId, SnapshotName, SnapshotOptions, Source,
-    SyncOptions, VolumeName, VolumeStore,
+    VolumeName, VolumeStore,
     attachment::{DetachReport, LocalCopy},
     care::{PruneMode, PruneOptions},
     conformance::Subject,
     holder::BootId,
-    progress::{CallOptions, Progress, ProgressListener},
     tree::{
         TreePath,
         sample::{Planted, Row, describe, differences, plant, unlock},
@@ -19,15 +18,7 @@ use persist_core::{
     volume::CreateOptions,
 };
 use persist_s3_server::{Broken, Fault, ObjectKind, Rule, Seen, Verb};
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use subject::{BUCKET, OnServer};
 
 /// A bucket, and one volume of it.
@@ -149,57 +140,6 @@ async fn ten_changed_files_of_many_are_two_puts_and_no_list() {
     assert_eq!(asked.get(&(Verb::Put, ObjectKind::Commit)), Some(&1), "{asked:?}");
     assert_eq!(asked.get(&(Verb::Put, ObjectKind::Head)), Some(&1), "{asked:?}");
     assert_eq!(bench.total(Verb::List), 0, "{asked:?}");
-}
-
-/// Bytes that a sync reads from the volume.
-async fn read_by_sync(store: &Arc<dyn VolumeStore>, attachment: &Attachment) -> u64 {
-    let read = Arc::new(AtomicU64::new(0));
-    let last = Arc::clone(&read);
-    // Each phase counts anew.
-    let most = move |progress: &Progress| {
-        last.fetch_max(progress.bytes, Ordering::SeqCst);
-    };
-    let progress = ProgressListener::new(most);
-    let options = SyncOptions::default().with_call(CallOptions::default().with_progress(progress));
-    store.sync(&attachment.id, options).await.unwrap();
-    read.load(Ordering::SeqCst)
-}
-
-/// Each commit leaves what the next one compares with, not only the one that the volume was attached at.
-#[tokio::test]
-async fn every_sync_reads_only_what_was_written_since_the_one_before() {
-    let bench = Bench::new();
-    let (store, attachment) = bench.attached().await;
-    write_files(attachment.path(), 2_000);
-    let first = read_by_sync(&store, &attachment).await;
-    assert!(first >= 2_000 * 4096, "{first} bytes were read at first");
-    for round in 1..4 {
-        fs::write(attachment.path().join("0/7"), content(round * 1_000_000)).unwrap();
-        // Files of the last tick before a cut are read once more: never nearly all.
-        let read = read_by_sync(&store, &attachment).await;
-        assert!(read < 1_000 * 4096, "{read} bytes were read in round {round}");
-    }
-}
-
-/// A create that does not come to its name has made a volume, which nobody sees.
-#[tokio::test]
-async fn one_prune_removes_all_that_an_interrupted_create_has_left() {
-    let bench = Bench::new();
-    let store = bench.open("a").await;
-    let before = bench.bucket.server.keys(BUCKET, "").len();
-    let lost = |seen: &Seen| seen.verb == Verb::Put && seen.kind == ObjectKind::Name;
-    let faults = bench.bucket.server.faults();
-    let refused = Fault::LostRequest(Broken::Refused);
-    faults.add(Rule::once("no name is written", refused, lost).times(u32::MAX));
-    store.create(&bench.volume, CreateOptions::default()).await.unwrap_err();
-    faults.clear();
-    assert!(bench.bucket.server.keys(BUCKET, "").len() > before + 1, "the create has left nothing");
-    let apply = PruneOptions::default().with_mode(PruneMode::Apply);
-    let pruned = store.prune(apply).await.unwrap();
-    assert!(pruned.bytes > 0, "{pruned:?} {:?}", bench.bucket.server.keys(BUCKET, ""));
-    assert_eq!(store.prune(PruneOptions::default()).await.unwrap().items, []);
-    // A head is never deleted.
-    assert_eq!(bench.bucket.server.keys(BUCKET, "").len(), before + 1);
 }
 
 #[tokio::test]
