@@ -142,6 +142,27 @@ async fn ten_changed_files_of_many_are_two_puts_and_no_list() {
     assert_eq!(bench.total(Verb::List), 0, "{asked:?}");
 }
 
+/// A create that does not come to its name has made a volume, which nobody sees.
+#[tokio::test]
+async fn one_prune_removes_all_that_an_interrupted_create_has_left() {
+    let bench = Bench::new();
+    let store = bench.open("a").await;
+    let before = bench.bucket.server.keys(BUCKET, "").len();
+    let lost = |seen: &Seen| seen.verb == Verb::Put && seen.kind == ObjectKind::Name;
+    let faults = bench.bucket.server.faults();
+    let refused = Fault::LostRequest(Broken::Refused);
+    faults.add(Rule::once("no name is written", refused, lost).times(u32::MAX));
+    store.create(&bench.volume, CreateOptions::default()).await.unwrap_err();
+    faults.clear();
+    assert!(bench.bucket.server.keys(BUCKET, "").len() > before + 1, "the create has left nothing");
+    let apply = PruneOptions::default().with_mode(PruneMode::Apply);
+    let pruned = store.prune(apply).await.unwrap();
+    assert!(pruned.bytes > 0, "{pruned:?} {:?}", bench.bucket.server.keys(BUCKET, ""));
+    assert_eq!(store.prune(PruneOptions::default()).await.unwrap().items, []);
+    // A head is never deleted.
+    assert_eq!(bench.bucket.server.keys(BUCKET, "").len(), before + 1);
+}
+
 #[tokio::test]
 async fn a_sync_of_nothing_new_writes_no_commit() {
     let bench = Bench::new();
