@@ -32,7 +32,7 @@ impl Engine {
             return self.adopt_in_turn(record, options, meter).await;
         }
         if !record.access.writes() {
-            return self.adopt_reader(record, options, meter).await;
+            return self.adopt_reader(record, options).await;
         }
         Err(self.not_here(record).await?)
     }

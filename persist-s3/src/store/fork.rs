@@ -71,7 +71,6 @@ impl Engine {
         actor: &HeadActor,
         origin: &Read,
         spec: &VolumeSpec,
-        _meter: &Meter,
     ) -> Result<(Option<TreeTotals>, Vec<String>)> {
         if spec.root != RootSpec::default() {
             return Err(Error::unsupported(

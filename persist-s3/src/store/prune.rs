@@ -132,12 +132,13 @@ impl Engine {
             }
             return Ok(());
         }
-        let session = self.serving.session(id);
-        if let Some(session) = &session
-            && mode == PruneMode::Apply
+        if mode == PruneMode::Apply
+            && let Some(session) = self.serving.session(id)
         {
             // Of a call that was dropped between its lease and its attachment.
-            self.give_up(session).await;
+            self.give_up(&session).await;
+            self.trim_served(&session).await?;
+            return self.prune_packs(id, &session.actor, pins, report).await;
         }
         let plan = Planner::new(&self.remote, &*self.commits, RETAINED).plan(head, pins).await?;
         if mode != PruneMode::Apply {
@@ -146,29 +147,23 @@ impl Engine {
             }
             return Ok(());
         }
-        match (session, &head.lease) {
-            (Some(session), _) => {
-                self.trim_served(&session).await?;
-                self.prune_packs(id, &session.actor, pins, report).await
-            }
-            (None, None) => {
-                let lighter = self.lighter(head).await?;
-                if plan.objects.is_empty() && lighter.is_none() {
-                    return Ok(());
-                }
-                let actor = self.hold(&head.name, id, "prune").await?;
-                let pruned = async {
-                    self.trim(&actor, lighter).await?;
-                    self.prune_packs(id, &actor, pins, report).await
-                };
-                let pruned = pruned.await;
-                let released = self.let_go(actor).await;
-                pruned?;
-                released
-            }
+        if head.lease.is_some() {
             // Somebody else writes: what is superfluous is his to remove.
-            (None, Some(_)) => Ok(()),
+            return Ok(());
         }
+        let lighter = self.lighter(head).await?;
+        if plan.objects.is_empty() && lighter.is_none() {
+            return Ok(());
+        }
+        let actor = self.hold(&head.name, id, "prune").await?;
+        let pruned = async {
+            self.trim(&actor, lighter).await?;
+            self.prune_packs(id, &actor, pins, report).await
+        };
+        let pruned = pruned.await;
+        let released = self.let_go(actor).await;
+        pruned?;
+        released
     }
 
     async fn prune_packs(

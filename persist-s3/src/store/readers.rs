@@ -86,7 +86,6 @@ impl Engine {
         self: &Arc<Self>,
         record: &AttachmentRecord,
         options: AdoptOptions,
-        _meter: Meter,
     ) -> Result<Attachment> {
         let spaces = self.readers()?;
         let gone = || Error::not_found("the attachment was detached").advise("attach again");

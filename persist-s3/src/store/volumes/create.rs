@@ -161,7 +161,7 @@ impl Engine {
         self.commits.begin(id, forked.as_ref().map(|commit| &commit.commit.volume)).await?;
         let actor = self.hold(name, id, "create").await?;
         let filled = match &forked {
-            Some(origin) => self.fork(id, &actor, origin, &options.spec, &meter).await,
+            Some(origin) => self.fork(id, &actor, origin, &options.spec).await,
             None => self.import(id, &actor, options, &meter).await,
         };
         let released = self.let_go(actor).await;
@@ -249,7 +249,7 @@ impl Engine {
         };
         let workload = Workload::new(format!("{what} of volume {name}, a call {}", self.signature()))?;
         let holder = Holder::new(node, workload, Liveness::Process(Some(process::this_process()?)));
-        let (head, _) = self.remote.find_there(id).await?;
+        let (head, etag) = self.remote.find_there(id).await?;
         let lease = self.lease(self.new_attachment(), holder, Access::ReadWrite);
         let takeover = self.takeover(&head, &[], &Takeover::Never);
         let ask = Ask {
@@ -258,7 +258,7 @@ impl Engine {
             lease,
             takeover,
             wait: None,
-            seen: None,
+            seen: Some((head, etag)),
         };
         let taken = self.remote.take(id, &ask).await?;
         Ok(HeadActor::start(self.remote.clone(), taken, self.history()))
