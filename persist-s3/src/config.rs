@@ -5,7 +5,7 @@ mod check;
 use crate::transfer::upload::UploadOptions;
 use persist_core::Result;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::{num::NonZeroU64, path::PathBuf};
 
 /// Requests at once, unless told otherwise: enough to fill a link of some Gbit/s with objects of 32 MiB,
 /// each connection giving 85 to 90 MB/s
@@ -21,6 +21,10 @@ pub const LEAST_MEMORY_BYTES: u64 = UploadOptions::MEMORY_MIN + BASE_BYTES;
 
 /// Of the memory of a transfer, what the pages of a commit's base may take while it is written.
 pub(crate) const BASE_BYTES: u64 = 32 << 20;
+
+/// How many commits up to the head's a prune keeps, unless told otherwise: readers without a pin finish on what they
+/// began with, and a mistake of the last minutes can be looked up.
+pub const RETAINED_COMMITS: NonZeroU64 = NonZeroU64::new(8).unwrap();
 
 /// The ttl of a lease, unless told otherwise.
 pub const LEASE_TTL_SECONDS: u64 = crate::head::lease::TTL.as_secs();
@@ -59,13 +63,20 @@ pub struct S3Config {
     /// of their own.
     #[serde(default = "connections")]
     pub connections: u16,
-    /// How many bytes of memory transfers may take, at least 64 MiB.
+    /// How many bytes of memory a transfer may take, at least [`LEAST_MEMORY_BYTES`].
     #[serde(default = "memory_bytes")]
     pub memory_bytes: u64,
     /// How long a writer that has gone silent keeps its volume, in seconds: 5 to 86,400. It renews three
     /// times in that.
     #[serde(default = "lease_ttl_seconds")]
     pub lease_ttl_seconds: u64,
+    /// How many of a volume's last commits a prune keeps although no snapshot names them.
+    #[serde(default = "retained_commits")]
+    pub retained_commits: NonZeroU64,
+    /// A prune also keeps commits that are younger than this, in seconds by the clocks of their writers. None by
+    /// default. Each one that is kept costs a prune a request or two.
+    #[serde(default)]
+    pub retained_seconds: u64,
 }
 
 /// Where the bucket's name stands in a request
@@ -108,6 +119,8 @@ impl S3Config {
             connections: CONNECTIONS,
             memory_bytes: MEMORY_BYTES,
             lease_ttl_seconds: LEASE_TTL_SECONDS,
+            retained_commits: RETAINED_COMMITS,
+            retained_seconds: 0,
         }
     }
 
@@ -137,6 +150,10 @@ fn connections() -> u16 {
 
 fn memory_bytes() -> u64 {
     MEMORY_BYTES
+}
+
+fn retained_commits() -> NonZeroU64 {
+    RETAINED_COMMITS
 }
 
 fn lease_ttl_seconds() -> u64 {

@@ -7,6 +7,7 @@ mod care;
 mod changes;
 mod commit;
 mod commits;
+mod cutting;
 mod detach;
 mod engine;
 mod fork;

@@ -1,5 +1,6 @@
 //! Moving content between a node and the bucket: bounded pipelines both ways.
 
+mod processors;
 pub(crate) mod read;
 pub(crate) mod tree;
 pub(crate) mod upload;

@@ -11,7 +11,7 @@ pub const SCHEME: &str = "s3";
 ///
 /// `path_style` and `allow_http` are `true` or `false`: [`Addressing::Path`] and
 /// [`Transport::PlainAllowed`].
-pub const KEYS: [&str; 9] = [
+pub const KEYS: [&str; 11] = [
     "endpoint",
     "region",
     "path_style",
@@ -21,6 +21,8 @@ pub const KEYS: [&str; 9] = [
     "connections",
     "memory_bytes",
     "lease_ttl_seconds",
+    "retained_commits",
+    "retained_seconds",
 ];
 
 impl S3Config {
@@ -50,6 +52,8 @@ fn read(url: &StoreUrl) -> Result<S3Config> {
     config.connections = number(url, "connections")?.unwrap_or(config.connections);
     config.memory_bytes = number(url, "memory_bytes")?.unwrap_or(config.memory_bytes);
     config.lease_ttl_seconds = number(url, "lease_ttl_seconds")?.unwrap_or(config.lease_ttl_seconds);
+    config.retained_commits = number(url, "retained_commits")?.unwrap_or(config.retained_commits);
+    config.retained_seconds = number(url, "retained_seconds")?.unwrap_or(config.retained_seconds);
     if choice(url, "path_style")? == Some(Choice::False) {
         config.addressing = Addressing::VirtualHost;
     }
@@ -93,7 +97,7 @@ mod tests {
     fn every_option_reaches_its_field() {
         let url = "s3://bucket/a/b?endpoint=http://127.0.0.1:9000&region=eu-1&path_style=false&allow_http=true\
                    &workspace=/w&workspace_limit_bytes=7&connections=8&memory_bytes=300000000\
-                   &lease_ttl_seconds=30";
+                   &lease_ttl_seconds=30&retained_commits=3&retained_seconds=3600";
         let config = config(url).unwrap();
         assert_eq!((config.bucket.as_str(), config.prefix.as_str()), ("bucket", "a/b"));
         assert_eq!(config.endpoint.as_deref(), Some("http://127.0.0.1:9000"));
@@ -105,6 +109,7 @@ mod tests {
             (config.memory_bytes, config.lease_ttl_seconds, config.beat_seconds()),
             (300_000_000, 30, 10)
         );
+        assert_eq!((config.retained_commits.get(), config.retained_seconds), (3, 3600));
     }
 
     #[test]
@@ -131,6 +136,7 @@ mod tests {
             ("s3://bucket?memory_bytes=1", "memory_bytes"),
             ("s3://bucket?lease_ttl_seconds=0", "lease_ttl_seconds"),
             ("s3://bucket?workspace=relative", "workspace"),
+            ("s3://bucket?retained_commits=0", "retained_commits"),
             ("s3://my.bucket?path_style=false", "bucket"),
             ("s3://bucket?secret_access_key=hunter2", "credentials"),
             ("local:///srv", "s3://"),

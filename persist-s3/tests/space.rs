@@ -11,7 +11,7 @@ use persist_core::{
     conformance::Subject,
     holder::BootId,
 };
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, os::unix::fs::FileExt, path::Path, sync::Arc};
 use subject::OnServer;
 
 /// Of content that does not compress; more than a commit keeps in its own object.
@@ -132,4 +132,37 @@ async fn what_was_not_synced_is_still_there_after_another_node_has_pruned() {
     let attachment = bench.attached(&store).await;
     assert_eq!(fs::read_to_string(attachment.path().join("value")).unwrap(), "not synced");
     assert_eq!(fs::read(Path::new(attachment.path()).join("kept")).unwrap(), noise(2, LARGE));
+}
+
+/// A page of a database: PostgreSQL's.
+const PAGE: u64 = 8 << 10;
+
+/// What one page may cost: the block that it is in, of 128 KiB, and what is small.
+const ONE_BLOCK: usize = 160 << 10;
+
+#[tokio::test]
+async fn a_page_of_a_database_costs_its_block_also_where_it_fills_a_hole() {
+    let bench = Bench::new();
+    let store = bench.open("a").await;
+    store.create(&bench.volume, CreateOptions::default()).await.unwrap();
+    let attachment = bench.attached(&store).await;
+    let file = fs::File::create(attachment.path().join("pages")).unwrap();
+    let content = noise(3, LARGE);
+    // The second quarter is a hole.
+    let (front, back) = (LARGE / 4, LARGE / 2);
+    file.write_all_at(&content[..front], 0).unwrap();
+    file.write_all_at(&content[back..], back as u64).unwrap();
+    store.sync(&attachment.id, Default::default()).await.unwrap();
+    let page = noise(4, PAGE as usize);
+    for at in [5 * PAGE, front as u64 + 7 * PAGE, (LARGE as u64) - PAGE] {
+        let before = bench.stored();
+        file.write_all_at(&page, at).unwrap();
+        store.sync(&attachment.id, Default::default()).await.unwrap();
+        let cost = bench.stored() - before;
+        assert!((PAGE as usize..ONE_BLOCK).contains(&cost), "{cost} bytes for the page at {at}");
+    }
+    let written = fs::read(attachment.path().join("pages")).unwrap();
+    store.detach(&attachment.id, Default::default()).await.unwrap();
+    let attachment = bench.attached(&bench.open("b").await).await;
+    assert!(fs::read(attachment.path().join("pages")).unwrap() == written, "another node reads other pages");
 }

@@ -1,7 +1,7 @@
 //! A tree into a bucket and out again, beside the tools that people would use instead, on the same server.
 //!
-//! `cargo bench -p persist-s3 --bench peers -- [PART...] [SOURCE] [WORK DIRECTORY] [ROUNDS]`; the parts are `tree`
-//! and `memory`, both by default. The tree is the Rust toolchain's own directory, the work directory the build
+//! `cargo bench -p persist-s3 --bench peers -- [PART...] [SOURCE] [WORK DIRECTORY] [ROUNDS]`; the parts are `tree`,
+//! `database` and `memory`, all by default. The tree is the Rust toolchain's own directory, the work directory the build
 //! directory, and there are three rounds, unless told otherwise.
 //!
 //! The server is the one of the tests, as a process with its objects in files: it makes each object durable, which
@@ -36,7 +36,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-const PARTS: [&str; 2] = ["tree", "memory"];
+const PARTS: [&str; 3] = ["tree", "database", "memory"];
 
 fn main() -> ExitCode {
     // Cargo's own `--bench` is not ours.
@@ -54,6 +54,9 @@ fn main() -> ExitCode {
     let scratch = tempfile::Builder::new().prefix("persist-peers-").tempdir_in(work).unwrap();
     if asked("tree") {
         tree::measure(&source, scratch.path(), rounds);
+    }
+    if asked("database") {
+        tree::database(scratch.path(), rounds);
     }
     if asked("memory") {
         memory::measure(scratch.path());

@@ -16,7 +16,7 @@ const LARGE: usize = 1 << 30;
 
 pub fn measure(work: &Path) {
     let one = |what: &str, plant: fn(&Path)| {
-        let scratch = work.join("memory");
+        let scratch = work.join(what);
         fs::create_dir(&scratch).unwrap();
         let mut server = server::Running::start(&scratch.join("objects"));
         let mut writer = node::Running::start(&server.url, &scratch.join("writer"));
@@ -27,8 +27,6 @@ pub fn measure(work: &Path) {
         writer.does(node::DETACH);
         let mut reader = node::Running::start(&server.url, &scratch.join("reader"));
         measured(what, ("open and hydrate", node::ATTACH), &mut reader, &mut server);
-        drop((reader, server));
-        fs::remove_dir_all(scratch).unwrap();
     };
     one("100,000 files of 4 KiB", small);
     one("one file of 1 GiB", large);

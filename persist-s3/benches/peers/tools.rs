@@ -13,6 +13,17 @@ pub enum Tool {
     Rclone,
     /// Into a file: for information, as it is no repository.
     Tar,
+    /// One stat(2) a file: what seeing that nothing has changed costs at the least.
+    Find,
+}
+
+/// What every tool does in turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    First,
+    Unchanged,
+    Changed,
+    Hydrate,
 }
 
 /// Where a tool works.
@@ -24,13 +35,14 @@ pub struct Ground<'a> {
 }
 
 impl Tool {
-    pub const ALL: [Self; 3] = [Self::Restic, Self::Rclone, Self::Tar];
+    pub const ALL: [Self; 4] = [Self::Restic, Self::Rclone, Self::Tar, Self::Find];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Restic => "restic",
             Self::Rclone => "rclone",
             Self::Tar => "tar, zstd -1 -T2",
+            Self::Find => "find -printf",
         }
     }
 
@@ -40,15 +52,20 @@ impl Tool {
             Self::Restic => &["restic"],
             Self::Rclone => &["rclone"],
             Self::Tar => &["tar", "zstd"],
+            Self::Find => &["find"],
         };
         let paths = std::env::var_os("PATH").unwrap_or_default();
         let there = |program: &str| std::env::split_paths(&paths).any(|dir| dir.join(program).exists());
         programs.iter().find(|program| !there(program)).copied()
     }
 
-    /// Whether it moves only what has changed.
-    pub fn sees_changes(self) -> bool {
-        self != Self::Tar
+    /// Whether it does a phase, and does not only do another one again.
+    pub fn takes_part(self, phase: Phase) -> bool {
+        match self {
+            Self::Restic | Self::Rclone => true,
+            Self::Tar => matches!(phase, Phase::First | Phase::Hydrate),
+            Self::Find => phase == Phase::Unchanged,
+        }
     }
 
     /// Before the clock starts.
@@ -71,6 +88,7 @@ impl Tool {
             Self::Restic => "cd \"$1\" && exec restic -o s3.region=us-east-1 backup -q .",
             Self::Rclone => "exec rclone sync $RCLONE_FLAGS --update --use-server-modtime \"$1\" \"$REMOTE\"",
             Self::Tar => "tar -C \"$1\" -cf - . | zstd -q -1 -T2 -f -o \"$FILE\"",
+            Self::Find => "exec find \"$1\" -printf '%p %s %T@ %C@ %i\\n' >/dev/null",
         }
     }
 
@@ -79,6 +97,7 @@ impl Tool {
             Self::Restic => "exec restic -o s3.region=us-east-1 restore -q latest --target \"$1\"",
             Self::Rclone => "exec rclone copy $RCLONE_FLAGS \"$REMOTE\" \"$1\"",
             Self::Tar => "mkdir \"$1\" && zstd -dcq \"$FILE\" | tar -C \"$1\" -xf -",
+            Self::Find => unreachable!("it keeps nothing"),
         }
     }
 
@@ -92,8 +111,8 @@ impl Tool {
         command.env("RESTIC_PASSWORD", "password").env("RESTIC_CACHE_DIR", ground.scratch.join("restic"));
         command.env("RCLONE_CONFIG_X_TYPE", "s3").env("RCLONE_CONFIG_X_PROVIDER", "Other");
         command.env("RCLONE_CONFIG_X_ENV_AUTH", "true").env("RCLONE_CONFIG_X_ENDPOINT", ground.url);
-        // The server has no multipart uploads.
-        command.env("RCLONE_FLAGS", "-q --links --fast-list --transfers 16 --checkers 16 --s3-no-check-bucket --s3-no-head --s3-upload-cutoff 5G");
+        // The server has no multipart uploads and lists by the second version only.
+        command.env("RCLONE_FLAGS", "-q --links --fast-list --transfers 16 --checkers 16 --s3-no-check-bucket --s3-no-head --s3-list-version 2 --s3-upload-cutoff 5G");
         command.env("REMOTE", format!("x:{BUCKET}/rclone")).env("FILE", ground.scratch.join("tar.zst"));
         command
     }

@@ -1,41 +1,73 @@
-//! A real tree: committed, committed again after ten files have changed, and hydrated on a node that has nothing.
+//! A tree: committed, committed again after some of it has changed, and hydrated on a node that has nothing. Either
+//! a real one of which ten files change, or one file that is written as databases write theirs.
+//!
+//! Nothing is removed before the end: ext4 searches for every new inode past those that were removed in the last
+//! minutes, which makes whoever comes next several times slower.
 
 use super::{
     node, server, shell,
     spent::Spent,
-    tools::{Ground, Tool},
+    tools::{Ground, Phase, Tool},
 };
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File, OpenOptions},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
 /// The name of our line.
 const OURS: &str = "persist";
 
-/// How many files change between two commits.
+/// How many files of a tree change between two commits.
 const CHANGED: usize = 10;
 
-const FIRST: &str = "first commit";
-const UNCHANGED: &str = "commit of no change";
-const AGAIN: &str = "commit of ten changed files";
-const HYDRATE: &str = "hydrate";
+/// A database-like file: of 2 GiB, in pages of 8 KiB (PostgreSQL's default), one of a hundred of which changes.
+const PAGES: u64 = (2 << 30) / PAGE as u64;
+const PAGE: usize = 8 << 10;
+const CHANGED_PAGES: u64 = PAGES / 100;
 
 /// What each tool has spent, by phase and name.
-type Figures = BTreeMap<(usize, &'static str, &'static str), (Vec<Spent>, String)>;
+type Figures = BTreeMap<(Phase, &'static str), (Vec<Spent>, String)>;
 
 pub fn measure(source: &Path, work: &Path, rounds: usize) {
-    let peers: Vec<Tool> = Tool::ALL.into_iter().filter(|tool| there(*tool)).collect();
     let near = work.join("source");
     shell("cp -a \"$0\" \"$1\"", source, &near);
-    println!("{}: {} files, {rounds} rounds", source.display(), files(&near).len());
+    println!("{}: {} files, {rounds} rounds; ten change", source.display(), files(&near).len());
+    compare(&near, &work.join("tree"), &Tool::ALL, rounds, change);
+}
+
+pub fn database(work: &Path, rounds: usize) {
+    let near = work.join("database");
+    fs::create_dir(&near).unwrap();
+    let file = File::create(near.join("pages")).unwrap();
+    (0..PAGES).for_each(|number| write_page(&file, number, 0));
+    println!("one file of {PAGES} pages, {rounds} rounds; {CHANGED_PAGES} pages change");
+    // The server takes no object of 2 GiB, which rclone would send.
+    let tools = [Tool::Restic, Tool::Tar, Tool::Find];
+    compare(&near, &work.join("pages"), &tools, rounds, |tree| {
+        let file = OpenOptions::new().write(true).open(tree.join("pages")).unwrap();
+        let mut random = fastrand::Rng::with_seed(3);
+        (0..CHANGED_PAGES).for_each(|_| write_page(&file, random.u64(..PAGES), 1));
+    });
+}
+
+/// Letters that are unlike those of any other page or version, and compress to half.
+fn write_page(file: &File, number: u64, version: u64) {
+    let mut random = fastrand::Rng::with_seed(number << 1 | version);
+    let letters = |bits: u64| (0..16).map(move |at| b'a' + (bits >> (at * 4) & 15) as u8);
+    let page: Vec<u8> = (0..PAGE / 16).flat_map(|_| letters(random.u64(..))).collect();
+    file.write_all_at(&page, number * PAGE as u64).unwrap();
+}
+
+fn compare(near: &Path, work: &Path, tools: &[Tool], rounds: usize, change: fn(&Path)) {
+    let peers: Vec<Tool> = tools.iter().copied().filter(|tool| there(*tool)).collect();
     let mut figures = Figures::new();
+    fs::create_dir(work).unwrap();
     for round in 0..rounds {
-        Round::begin(&near, work, &peers, round).run(&mut figures);
+        Round::begin(near, work, &peers, round).run(&mut figures, change);
     }
     print(&figures);
-    fs::remove_dir_all(near).unwrap();
 }
 
 fn there(tool: Tool) -> bool {
@@ -76,32 +108,25 @@ impl<'a> Round<'a> {
         Self { near, scratch, server, writer, volume, peers, ours_first: round.is_multiple_of(2) }
     }
 
-    fn run(mut self, figures: &mut Figures) {
-        self.phase(figures, (0, FIRST), |round, tool| Some(round.save(tool)));
-        self.phase(figures, (1, UNCHANGED), Self::save_again);
+    fn run(mut self, figures: &mut Figures, change: fn(&Path)) {
+        self.phase(figures, Phase::First, Self::save);
+        self.phase(figures, Phase::Unchanged, Self::save);
         change(self.near);
         change(&self.volume);
-        self.phase(figures, (2, AGAIN), Self::save_again);
+        self.phase(figures, Phase::Changed, Self::save);
         self.writer.does(node::DETACH);
-        self.phase(figures, (3, HYDRATE), |round, tool| Some(round.restore(tool)));
-        drop(self.server);
-        fs::remove_dir_all(&self.scratch).unwrap();
+        self.phase(figures, Phase::Hydrate, Self::restore);
     }
 
     /// Has every tool do its part, in turn; `None` is ours.
-    fn phase(
-        &mut self,
-        figures: &mut Figures,
-        (number, what): (usize, &'static str),
-        act: impl Fn(&mut Self, Option<Tool>) -> Option<Spent>,
-    ) {
-        let mut tools: Vec<Option<Tool>> = self.peers.iter().copied().map(Some).collect();
+    fn phase(&mut self, figures: &mut Figures, phase: Phase, act: fn(&mut Self, Option<Tool>) -> Spent) {
+        let peers = self.peers.iter().copied().filter(|tool| tool.takes_part(phase));
+        let mut tools: Vec<Option<Tool>> = peers.map(Some).collect();
         tools.insert(if self.ours_first { 0 } else { tools.len() }, None);
         for tool in tools {
             self.server.asked();
-            let Some(spent) = act(self, tool) else { continue };
-            let name = tool.map_or(OURS, Tool::name);
-            let figures = figures.entry((number, what, name)).or_default();
+            let spent = act(self, tool);
+            let figures = figures.entry((phase, tool.map_or(OURS, Tool::name))).or_default();
             figures.0.push(spent);
             figures.1 = self.server.asked();
         }
@@ -114,11 +139,6 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Not by a tool that would only do the same again.
-    fn save_again(&mut self, tool: Option<Tool>) -> Option<Spent> {
-        tool.is_none_or(Tool::sees_changes).then(|| self.save(tool))
-    }
-
     fn restore(&mut self, tool: Option<Tool>) -> Spent {
         let (spent, tree) = match tool {
             None => {
@@ -126,12 +146,11 @@ impl<'a> Round<'a> {
                 reader.does(node::ATTACH)
             }
             Some(tool) => {
-                let to = self.scratch.join("restored");
+                let to = self.scratch.join(format!("restored-{}", tool.name()));
                 (tool.restore(&self.ground(), &to), to)
             }
         };
         assert_eq!(files(&tree).len(), files(self.near).len(), "{tool:?} gave other files");
-        fs::remove_dir_all(tree).unwrap();
         spent
     }
 
@@ -169,13 +188,14 @@ fn files(tree: &Path) -> Vec<PathBuf> {
 }
 
 fn print(figures: &Figures) {
-    for ((number, what, name), (all, asked)) in figures {
-        let (spent, ours) = (Spent::median(all), Spent::median(&figures[&(*number, *what, OURS)].0));
+    for ((phase, name), (all, asked)) in figures {
+        let (spent, ours) = (Spent::median(all), Spent::median(&figures[&(*phase, OURS)].0));
         let ratio = |theirs: std::time::Duration, ours: std::time::Duration| {
             theirs.as_secs_f64() / ours.as_secs_f64().max(0.001)
         };
         println!(
-            "{what}: {name:<17} {:>7.2}s {:>6.2}x  processor {:>7.2}s {:>6.2}x  peak {:>4} MiB  {asked}",
+            "{:<10} {name:<17} {:>7.2}s {:>6.2}x  processor {:>7.2}s {:>6.2}x  peak {:>4} MiB  {asked}",
+            format!("{phase:?}"),
             spent.passed.as_secs_f64(),
             ratio(spent.passed, ours.passed),
             spent.processor.as_secs_f64(),

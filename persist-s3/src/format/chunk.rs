@@ -2,7 +2,7 @@
 
 use super::crypt::{ChunkSecret, KEY_BYTES};
 use fastcdc::v2020::{Normalization, cut_gear, select_masks};
-use persist_core::{Result, linux::cause::cause};
+use persist_core::{Result, linux::cause::cause, tree::DataRange};
 use std::{
     fmt,
     io::{self, Read},
@@ -23,8 +23,9 @@ pub const CHUNK_AVERAGE_BYTES: usize = 1 << 20;
 /// The largest chunk of any kind: what a reader must take into memory for one byte.
 pub const CHUNK_MAX_BYTES: usize = 4 << 20;
 
-/// A block of a file that is rewritten in place: changed pages of databases and images cost one of these.
-pub const BLOCK_BYTES: usize = 256 << 10;
+/// A block of a file that is rewritten in place: a changed page of a database or an image costs one of these. A frame
+/// of its own; decision 13 has the figures of other sizes. Less than any chunk that content ends.
+pub const BLOCK_BYTES: usize = super::frame::GROUP_BYTES;
 
 /// The gear table is format for deduplication, not for reading: it never changes.
 const GEAR: &str = "persist-s3 2026-11-22 v1 gear table";
@@ -36,18 +37,27 @@ pub enum ChunkerId {
     Whole,
     /// Where its content says: FastCDC of 2020 with the lineage's gear table.
     FastCdc,
-    /// Every 256 KiB.
-    Blocks256K,
+    /// At every 128 KiB of the file.
+    Blocks128K,
 }
 
 /// How a large file is written, which decides how it is cut.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Written {
     /// As a whole, or by appending and inserting: what follows an insertion is found again.
     #[default]
     Anew,
-    /// In blocks, in place: databases, images of disks.
-    InPlace,
+    /// In blocks, in place: databases, images of disks. With where its data lies, in order, so that a hole that is
+    /// filled changes only the block that it is in.
+    InPlace(Vec<DataRange>),
+}
+
+/// How much data lies in each block of a file that has any, in order.
+#[derive(Debug)]
+struct Blocks {
+    ranges: std::vec::IntoIter<DataRange>,
+    /// What is left of the range that the last block ended in.
+    rest: Option<DataRange>,
 }
 
 /// Decides where chunks end; cheap to clone, used from many threads.
@@ -70,6 +80,7 @@ pub struct Chunks<'a, R> {
     reader: R,
     chunker: &'a Chunker,
     id: ChunkerId,
+    blocks: Blocks,
     buffer: &'a mut Vec<u8>,
     begin: usize,
     end: usize,
@@ -84,11 +95,11 @@ enum More {
 
 impl ChunkerId {
     /// How to cut a file with `bytes` of data.
-    pub fn choose(bytes: u64, written: Written) -> Self {
+    pub fn choose(bytes: u64, written: &Written) -> Self {
         match written {
             _ if bytes <= WHOLE_MAX_BYTES as u64 => Self::Whole,
             Written::Anew => Self::FastCdc,
-            Written::InPlace => Self::Blocks256K,
+            Written::InPlace(_) => Self::Blocks128K,
         }
     }
 
@@ -97,7 +108,7 @@ impl ChunkerId {
         match self {
             Self::Whole => 0,
             Self::FastCdc => 1,
-            Self::Blocks256K => 2,
+            Self::Blocks128K => 2,
         }
     }
 
@@ -106,7 +117,7 @@ impl ChunkerId {
         match code {
             0 => Some(Self::Whole),
             1 => Some(Self::FastCdc),
-            2 => Some(Self::Blocks256K),
+            2 => Some(Self::Blocks128K),
             _ => None,
         }
     }
@@ -116,7 +127,7 @@ impl ChunkerId {
         match self {
             Self::Whole => WHOLE_MAX_BYTES,
             Self::FastCdc => CHUNK_MAX_BYTES,
-            Self::Blocks256K => BLOCK_BYTES,
+            Self::Blocks128K => BLOCK_BYTES,
         }
     }
 }
@@ -161,11 +172,19 @@ impl Chunker {
         reader: R,
         buffer: &'a mut ChunkBuffer,
     ) -> Chunks<'a, R> {
-        Chunks { reader, chunker: self, id, buffer: &mut buffer.0, begin: 0, end: 0, more: More::Perhaps }
+        let (buffer, blocks) = (&mut buffer.0, Blocks::new(Vec::new()));
+        Chunks { reader, chunker: self, id, blocks, buffer, begin: 0, end: 0, more: More::Perhaps }
     }
 }
 
 impl<R: Read> Chunks<'_, R> {
+    /// For a file that is cut in blocks: its data lies there.
+    #[must_use]
+    pub fn at(mut self, ranges: Vec<DataRange>) -> Self {
+        self.blocks = Blocks::new(ranges);
+        self
+    }
+
     /// The next chunk, in the buffer until the next call; `None` after the last.
     ///
     /// # Errors
@@ -178,7 +197,11 @@ impl<R: Read> Chunks<'_, R> {
             return Ok(None);
         }
         let begin = self.begin;
-        self.begin += self.chunker.cut(self.id, &self.buffer[begin..self.end]);
+        let window = &self.buffer[begin..self.end];
+        self.begin += match self.id {
+            ChunkerId::Blocks128K => self.blocks.next().unwrap_or(BLOCK_BYTES).min(window.len()),
+            _ => self.chunker.cut(self.id, window),
+        };
         Ok(Some(&self.buffer[begin..self.begin]))
     }
 
@@ -207,6 +230,34 @@ impl<R: Read> Chunks<'_, R> {
             }
         }
         Ok(())
+    }
+}
+
+impl Blocks {
+    fn new(ranges: Vec<DataRange>) -> Self {
+        Self { ranges: ranges.into_iter(), rest: None }
+    }
+}
+
+impl Iterator for Blocks {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        const BLOCK: u64 = BLOCK_BYTES as u64;
+        let (mut bytes, mut block) = (0, None);
+        while let Some(range) = self.rest.take().or_else(|| self.ranges.next()) {
+            let number = range.offset / BLOCK;
+            if block.is_some_and(|block| block != number) {
+                self.rest = Some(range);
+                break;
+            }
+            let taken = range.length.min(BLOCK - range.offset % BLOCK);
+            (bytes, block) = (bytes + taken, (taken > 0).then_some(number).or(block));
+            let rest = DataRange { offset: range.offset + taken, length: range.length - taken };
+            self.rest = (rest.length > 0).then_some(rest);
+        }
+        // At most a block.
+        (bytes > 0).then_some(bytes as usize)
     }
 }
 

@@ -70,7 +70,11 @@ pub enum Compression {
 }
 
 /// Compresses; one a thread, used for one frame after the other.
-pub struct Compressor(Option<zstd::bulk::Compressor<'static>>);
+pub struct Compressor {
+    zstd: Option<zstd::bulk::Compressor<'static>>,
+    /// As much as the longest frame has needed so far.
+    body: Vec<u8>,
+}
 
 /// Opens parts; one a thread, used for one after the other.
 pub struct Opener(zstd::bulk::Decompressor<'static>);
@@ -139,10 +143,10 @@ impl Compressor {
     /// # Errors
     /// `Internal` if zstd does not know the level.
     pub fn new(compression: Compression) -> Result<Self> {
-        let Compression::Zstd(level) = compression else { return Ok(Self(None)) };
+        let Compression::Zstd(level) = compression else { return Ok(Self { zstd: None, body: Vec::new() }) };
         let context = zstd::bulk::Compressor::new(level)
             .map_err(|e| Error::internal("zstd cannot be set up").context("level", level).with_source(e))?;
-        Ok(Self(Some(context)))
+        Ok(Self { zstd: Some(context), body: Vec::new() })
     }
 
     /// Head and body of a part: compressed, or stored where that is not smaller.
@@ -160,14 +164,19 @@ impl Compressor {
     }
 
     fn shrink(&mut self, raw: &[u8]) -> Result<Option<Vec<u8>>> {
-        let Some(zstd) = &mut self.0 else { return Ok(None) };
-        let body = zstd.compress(raw).map_err(|e| Error::internal("zstd failed").with_source(e))?;
-        if body.len() >= raw.len() {
+        let Some(zstd) = &mut self.zstd else { return Ok(None) };
+        let bound = zstd::zstd_safe::compress_bound(raw.len());
+        if self.body.len() < bound {
+            self.body.resize(bound, 0);
+        }
+        let compressed = zstd.compress_to_buffer(raw, &mut self.body[..]);
+        let bytes = compressed.map_err(|e| Error::internal("zstd failed").with_source(e))?;
+        if bytes >= raw.len() {
             return Ok(None);
         }
-        let mut plain = Vec::with_capacity(HEAD_BYTES + body.len());
+        let mut plain = Vec::with_capacity(HEAD_BYTES + bytes);
         plain.extend_from_slice(&head(ZSTD, raw.len())?);
-        plain.extend_from_slice(&body);
+        plain.extend_from_slice(&self.body[..bytes]);
         Ok(Some(plain))
     }
 }

@@ -3,7 +3,7 @@
 use super::head::History;
 use crate::head::names::{CommitName, Condemned};
 use async_trait::async_trait;
-use persist_core::{Result, VolumeId};
+use persist_core::{Result, VolumeId, clock::Timestamp};
 use std::collections::BTreeSet;
 
 /// Reads commit objects.
@@ -15,4 +15,10 @@ pub(crate) trait Commits: History {
     /// # Errors
     /// `NotFound` for a commit that is not there.
     async fn reach(&self, volume: &VolumeId, commit: &CommitName) -> Result<BTreeSet<Condemned>>;
+
+    /// When a commit was made, by the clock of its writer.
+    ///
+    /// # Errors
+    /// `NotFound` for a commit that is not there.
+    async fn made(&self, volume: &VolumeId, commit: &CommitName) -> Result<Timestamp>;
 }

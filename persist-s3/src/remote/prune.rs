@@ -20,7 +20,7 @@ use crate::{
     keys::{Key, Part, PinId},
 };
 use futures::{StreamExt as _, TryStreamExt as _};
-use persist_core::{Error, ErrorKind, Result, VolumeId};
+use persist_core::{Error, ErrorKind, Result, VolumeId, clock::Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroU64,
@@ -41,8 +41,16 @@ pub(crate) struct Pruner<'a> {
 pub(crate) struct Planner<'a> {
     remote: &'a Remote,
     commits: &'a dyn Commits,
-    /// How many commits up to the head's are retained.
-    retained: NonZeroU64,
+    retention: Retention,
+}
+
+/// Which commits up to the head's are retained although nothing names them: those that either says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retention {
+    /// The last ones, so many.
+    pub(crate) commits: NonZeroU64,
+    /// And those that were made since, by the clocks of their writers.
+    pub(crate) since: Option<Timestamp>,
 }
 
 /// What a prune would remove.
@@ -77,8 +85,8 @@ impl Plan {
 
 impl<'a> Planner<'a> {
     /// A look that changes nothing.
-    pub(crate) fn new(remote: &'a Remote, commits: &'a dyn Commits, retained: NonZeroU64) -> Self {
-        Self { remote, commits, retained }
+    pub(crate) fn new(remote: &'a Remote, commits: &'a dyn Commits, retention: Retention) -> Self {
+        Self { remote, commits, retention }
     }
 
     /// What would be removed now, with what an earlier prune has left condemned.
@@ -100,16 +108,35 @@ impl<'a> Planner<'a> {
     async fn needed(&self, head: &Head) -> Result<BTreeSet<Condemned>> {
         let mut needed = BTreeSet::new();
         let mut at = head.commit.clone();
-        for _ in 0..self.retained.get() {
+        for number in 0.. {
             let Some(commit) = at else { break };
-            match self.commits.reach(&head.volume, &commit).await {
+            match self.retained(&head.volume, &commit, number).await {
                 // An earlier prune retained fewer.
                 Err(e) if e.kind() == ErrorKind::NotFound && head.commit.as_ref() != Some(&commit) => break,
-                reached => needed.extend(reached?),
+                reached => match reached? {
+                    Some(reached) => needed.extend(reached),
+                    None => break,
+                },
             }
             at = self.commits.parent(&head.volume, &commit).await?;
         }
         Ok(needed)
+    }
+
+    /// What a commit needs that `number` others came after; nothing if it is not retained.
+    async fn retained(
+        &self,
+        volume: &VolumeId,
+        commit: &CommitName,
+        number: u64,
+    ) -> Result<Option<BTreeSet<Condemned>>> {
+        if number >= self.retention.commits.get() {
+            let Some(since) = self.retention.since else { return Ok(None) };
+            if self.commits.made(volume, commit).await? < since {
+                return Ok(None);
+            }
+        }
+        self.commits.reach(volume, commit).await.map(Some)
     }
 
     /// What salvages, snapshots, readers and forks need, listed now.
@@ -146,9 +173,9 @@ impl<'a> Pruner<'a> {
         remote: &'a Remote,
         actor: &'a HeadActor,
         commits: &'a dyn Commits,
-        retained: NonZeroU64,
+        retention: Retention,
     ) -> Self {
-        Self { planner: Planner::new(remote, commits, retained), actor }
+        Self { planner: Planner::new(remote, commits, retention), actor }
     }
 
     /// What [`run`](Self::run) would remove now. Changes nothing.

@@ -95,6 +95,15 @@ impl Commits for Ledger {
         let found = self.0.lock().unwrap().get(commit).cloned();
         found.map(|(reach, _)| reach).ok_or_else(|| Error::not_found("no such commit"))
     }
+
+    /// The first commit was made in the first second, and so on.
+    async fn made(&self, _: &VolumeId, commit: &CommitName) -> Result<Timestamp> {
+        let seconds = i64::try_from(commit.seq).unwrap();
+        let known = self.0.lock().unwrap().contains_key(commit);
+        known
+            .then(|| Timestamp::from_millisecond(seconds * 1000))
+            .ok_or_else(|| Error::not_found("no such commit"))
+    }
 }
 
 /// A bucket and what a test needs around it.

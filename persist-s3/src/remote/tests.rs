@@ -4,7 +4,7 @@
 use super::{
     actor::{Done, HeadActor},
     pins::snapshots::Snapshot,
-    prune::{PinWatches, Pruner},
+    prune::{PinWatches, Pruner, Retention},
     testing::{Bench, Ledger, volume_name},
     volumes::Published,
     *,
@@ -80,7 +80,8 @@ async fn life(bench: &Bench, server: &Server) {
     actor.close().await.unwrap();
     let taken = remote.take(&record.id, &bench.ask("a", "x", Takeover::Never)).await.unwrap();
     let actor = HeadActor::start(remote.clone(), taken, ledger.clone());
-    let pruner = Pruner::new(remote, &actor, ledger.as_ref(), NonZeroU64::MIN);
+    let retention = Retention { commits: NonZeroU64::MIN, since: None };
+    let pruner = Pruner::new(remote, &actor, ledger.as_ref(), retention);
     assert_eq!(pruner.run(&mut PinWatches::default()).await.unwrap().objects, 1);
     assert!(remote.is_stored(&remote.keys.of(&record.id, Part::Commit(commit(1, 1)))).await.unwrap());
     actor.change(Change::Release).await.unwrap();

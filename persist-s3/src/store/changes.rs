@@ -1,9 +1,11 @@
 //! From what a scan saw to what is uploaded and written into the tree: one job for each changed entry.
 
-use super::reference;
+use super::{
+    cutting::{self, CutBefore},
+    reference,
+};
 use crate::{
     format::{
-        chunk::Written,
         location::ChunkRef,
         tree::{Change as TreeChange, Content, StoredEntry, is_later_name},
     },
@@ -77,11 +79,12 @@ pub(super) fn job(tree: &Tree, change: Change, before: Vec<ChunkRef>) -> Job<Fre
             let (entry, row) = (Box::new(entry), Box::new(row));
             ready(Fresh::Entry { entry, row, replaces, stability: Stability::Still })
         }
-        Now::File { stat, link } => Job {
-            bytes: stat.size,
-            before,
-            read: Box::new(move |intake| read_file(&tree, &path, link, was.as_ref(), replaces, intake)),
-        },
+        Now::File { stat, link } => {
+            let cut = CutBefore::of(&before);
+            let read =
+                move |intake: &mut _| read_file(&tree, (&path, link), (was.as_ref(), cut), replaces, intake);
+            Job { bytes: stat.size, before, read: Box::new(read) }
+        }
     }
 }
 
@@ -126,9 +129,8 @@ fn ready(fresh: Fresh) -> Job<Fresh> {
 
 fn read_file(
     tree: &Tree,
-    path: &TreePath,
-    link: Option<TreePath>,
-    was: Option<&Row>,
+    (path, link): (&TreePath, Option<TreePath>),
+    (was, cut): (Option<&Row>, CutBefore),
     replaces: Replaces,
     intake: &mut Intake<Fresh>,
 ) -> Result<Fresh> {
@@ -137,7 +139,8 @@ fn read_file(
             return Ok(());
         }
         let (ranges, bytes) = data_of(open);
-        intake.read(Data::new(&open.file, ranges), bytes, Written::Anew)
+        let written = cutting::written(&open.file, &ranges, cut)?;
+        intake.read(Data::new(&open.file, ranges), bytes, written)
     })?;
     let FileRead::Done { file, stability, .. } = read else { return Ok(Fresh::Removed(path.clone())) };
     let row = Box::new(file.row(tree, stability, Vec::new()));

@@ -17,7 +17,7 @@ use crate::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use object_store::{GetOptions, GetRange, ObjectStore as _, ObjectStoreExt as _, PutPayload};
-use persist_core::{Error, ErrorKind, Result, VolumeId};
+use persist_core::{Error, ErrorKind, Result, VolumeId, clock::Timestamp};
 use std::{
     collections::{BTreeSet, HashMap},
     fmt::Debug,
@@ -185,6 +185,10 @@ impl Reach for Commits {
             needs.commits.into_iter().filter(|(of, _)| ours(of)).map(|(_, name)| Condemned::Commit(name));
         let packs = needs.packs.into_iter().filter(|(of, _)| ours(of)).map(|(_, name)| Condemned::Pack(name));
         Ok(commits.chain(packs).collect())
+    }
+
+    async fn made(&self, volume: &VolumeId, commit: &CommitName) -> Result<Timestamp> {
+        Ok(self.open(volume, commit).await?.0.commit.time)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
 use persist_core::{Error, ErrorKind, Node, OpenMode, Result, StoreInfo, clock::Timestamp};
 use std::{
     mem,
+    num::NonZeroU64,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -27,6 +28,7 @@ pub(super) struct Engine {
     /// What warm copies may take on this node, in bytes.
     pub(super) workspace_limit: Option<u64>,
     pub(super) lease_ttl: Duration,
+    pub(super) retained: Retained,
     /// The memory of one commit.
     pub(super) upload_bytes: u64,
     /// The memory of one tree that is read.
@@ -37,6 +39,13 @@ pub(super) struct Engine {
     pub(super) pins: PinsSeen,
     /// Tells what this opened store holds from what another of this process does.
     pub(super) nonce: u128,
+}
+
+/// Which commits a prune keeps although nothing names them: the last ones, and those that are not older.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Retained {
+    pub(super) commits: NonZeroU64,
+    pub(super) age: Duration,
 }
 
 /// What prunes of this opened store have seen of readers' pins: whether one was left behind takes two looks.

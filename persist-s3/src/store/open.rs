@@ -4,7 +4,7 @@ use super::{
     S3Store,
     calls::Calls,
     commits::Commits,
-    engine::{Engine, PinsSeen},
+    engine::{Engine, PinsSeen, Retained},
     serving::Serving,
     turns::Turns,
 };
@@ -81,6 +81,10 @@ async fn opened(config: S3Config, options: OpenOptions) -> Result<S3Store> {
         readers,
         workspace_limit: config.workspace_limit_bytes,
         lease_ttl: Duration::from_secs(config.lease_ttl_seconds),
+        retained: Retained {
+            commits: config.retained_commits,
+            age: Duration::from_secs(config.retained_seconds),
+        },
         upload_bytes: config.memory_bytes.saturating_sub(BASE_BYTES),
         fetch_bytes: config.memory_bytes / 2,
         calls: Calls::default(),

@@ -5,21 +5,18 @@ use crate::{
     head::record::{Head, Stage},
     remote::{
         HeadActor,
-        prune::{PinWatches, Planner, Pruner},
+        prune::{PinWatches, Planner, Pruner, Retention},
     },
 };
 use persist_core::{
     ErrorKind, Lifetime, Result, VolumeId, VolumeName, VolumeStore,
     care::{PruneFailure, PruneItem, PruneMode, PruneOptions, PruneReason, PruneReport},
+    clock::Timestamp,
     directory::Verdict,
     progress::{Meter, Phase},
     volume::Protection,
 };
-use std::{num::NonZeroU64, sync::Arc};
-
-/// How many commits up to the head's are kept although nothing names them: readers without a pin finish on
-/// what they began with, and a mistake of the last minutes can be looked up.
-const RETAINED: NonZeroU64 = NonZeroU64::new(8).unwrap();
+use std::sync::Arc;
 
 impl Engine {
     pub(super) async fn prune(self: &Arc<Self>, options: PruneOptions, meter: Meter) -> Result<PruneReport> {
@@ -140,7 +137,8 @@ impl Engine {
             self.trim_served(&session).await?;
             return self.prune_packs(id, &session.actor, pins, report).await;
         }
-        let plan = Planner::new(&self.remote, &*self.commits, RETAINED).plan(head, pins).await?;
+        let planner = Planner::new(&self.remote, &*self.commits, self.retention());
+        let plan = planner.plan(head, pins).await?;
         if mode != PruneMode::Apply {
             if !plan.objects.is_empty() {
                 report.items.push(superfluous(id, plan.objects.len() as u64, plan.bytes()));
@@ -173,11 +171,19 @@ impl Engine {
         pins: &mut PinWatches,
         report: &mut PruneReport,
     ) -> Result<()> {
-        let pruned = Pruner::new(&self.remote, actor, &*self.commits, RETAINED).run(pins).await?;
+        let pruner = Pruner::new(&self.remote, actor, &*self.commits, self.retention());
+        let pruned = pruner.run(pins).await?;
         if pruned.objects > 0 {
             report.items.push(superfluous(id, pruned.objects, pruned.bytes));
         }
         Ok(())
+    }
+
+    fn retention(&self) -> Retention {
+        let millis = i64::try_from(self.retained.age.as_millis()).unwrap_or(i64::MAX);
+        let since = self.now().as_millisecond().saturating_sub(millis);
+        let since = (millis > 0).then(|| Timestamp::from_millisecond(since));
+        Retention { commits: self.retained.commits, since }
     }
 
     /// Whether nobody has a volume and its lifetime is over.

@@ -16,6 +16,7 @@ use crate::{
         tree::Pages,
     },
     keys::Keys,
+    transfer::processors::Processors,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -113,6 +114,7 @@ impl Fetcher {
             requests: Semaphore::new(options.requests.max(1)),
             memory: Semaphore::new(permits.min(Semaphore::MAX_PERMITS)),
             memory_units,
+            processors: Processors::all(),
         };
         // Half of what is kept may be ahead of the reader.
         let ahead = half / RUN_BYTES / 2;

@@ -6,6 +6,7 @@
 //! and full packs are sent in the background. Whoever drops the upload stops all of it: requests at once,
 //! threads at their next section or frame.
 
+mod buffers;
 mod group;
 mod intake;
 mod packs;
@@ -29,9 +30,9 @@ use packs::Packs;
 use persist_core::{Error, Result, progress::Meter};
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-/// What an upload keeps in memory beside its packs, at most: three readers of 20 MiB (a buffer of 8, and two
-/// sections of 2 and a chunk of 4), one section at the grouping, and 18 MiB of frames, raw and compressed.
-const WORK_BYTES: u64 = 102 << 20;
+/// What an upload keeps in memory beside its packs, at most: three readers of 16 MiB (a buffer of 8, and two
+/// sections of 4), one section at the grouping, and 18 MiB of frames, raw and compressed.
+const WORK_BYTES: u64 = 70 << 20;
 
 /// A pack in memory: its target, the frame that reached it, and its directory.
 const PACK_BYTES: u64 = 37 << 20;
@@ -42,8 +43,8 @@ const IN_FLIGHT_MAX: u64 = 4;
 /// Jobs that are read at the same time: one thread waits for the device, one computes, one is ahead.
 const JOBS: usize = 3;
 
-/// Frames that are compressed at the same time.
-const FRAMES: usize = 3;
+/// Frames that wait for a processor while the others compress.
+const FRAMES_WAITING: usize = 2;
 
 /// How an upload behaves.
 #[derive(Debug, Clone)]

@@ -61,7 +61,7 @@ pub(crate) fn commit() -> Commit {
         time: Timestamp::from_millisecond(1_795_337_000_123),
         stats: CommitStats { new_bytes: 70, known_bytes: 1_000_000, stored_bytes: 300 },
         moved: Moved { total: 1, first: vec![TreePath::new("log/current").unwrap()] },
-        chunkers: [ChunkerId::Whole, ChunkerId::FastCdc, ChunkerId::Blocks256K].into(),
+        chunkers: [ChunkerId::Whole, ChunkerId::FastCdc, ChunkerId::Blocks128K].into(),
         features: ["prefetch-hints".to_owned()].into(),
     }
 }

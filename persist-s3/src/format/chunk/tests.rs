@@ -77,7 +77,7 @@ fn data_without_any_boundary_is_cut_at_the_largest_size() {
 #[test]
 fn memory_is_bounded_whatever_the_size_of_the_file() {
     let (chunker, mut buffer) = (chunker(1), ChunkBuffer::default());
-    let mut chunks = chunker.chunks(ChunkerId::Blocks256K, io::repeat(1).take(100 << 20), &mut buffer);
+    let mut chunks = chunker.chunks(ChunkerId::Blocks128K, io::repeat(1).take(100 << 20), &mut buffer);
     let mut total = 0;
     while let Some(chunk) = chunks.next_chunk().unwrap() {
         total += chunk.len();
@@ -88,15 +88,38 @@ fn memory_is_bounded_whatever_the_size_of_the_file() {
 
 #[test]
 fn a_file_is_cut_by_its_size_and_by_how_it_is_written() {
-    let choose = |bytes, written| ChunkerId::choose(bytes, written);
+    let choose = |bytes, written| ChunkerId::choose(bytes, &written);
+    let in_place = || Written::InPlace(Vec::new());
     assert_eq!(choose(0, Written::Anew), ChunkerId::Whole);
-    assert_eq!(choose(1 << 20, Written::InPlace), ChunkerId::Whole);
+    assert_eq!(choose(1 << 20, in_place()), ChunkerId::Whole);
     assert_eq!(choose((1 << 20) + 1, Written::Anew), ChunkerId::FastCdc);
-    assert_eq!(choose((1 << 20) + 1, Written::InPlace), ChunkerId::Blocks256K);
-    for id in [ChunkerId::Whole, ChunkerId::FastCdc, ChunkerId::Blocks256K] {
+    assert_eq!(choose((1 << 20) + 1, in_place()), ChunkerId::Blocks128K);
+    for id in [ChunkerId::Whole, ChunkerId::FastCdc, ChunkerId::Blocks128K] {
         assert_eq!(ChunkerId::of_code(id.code()), Some(id));
     }
     assert_eq!(ChunkerId::of_code(3), None);
+}
+
+fn in_blocks(ranges: &[(u64, u64)]) -> Vec<usize> {
+    let ranges: Vec<_> = ranges.iter().map(|&(offset, length)| DataRange { offset, length }).collect();
+    let bytes = ranges.iter().map(|range| range.length).sum();
+    let (chunker, mut buffer) = (chunker(1), ChunkBuffer::default());
+    let mut chunks = chunker.chunks(ChunkerId::Blocks128K, io::repeat(1).take(bytes), &mut buffer).at(ranges);
+    std::iter::from_fn(|| chunks.next_chunk().unwrap().map(<[u8]>::len)).collect()
+}
+
+#[test]
+fn a_hole_that_is_filled_changes_only_its_block() {
+    const BLOCK: u64 = BLOCK_BYTES as u64;
+    let whole = BLOCK_BYTES;
+    assert_eq!(in_blocks(&[(0, BLOCK * 3 + 5)]), [whole, whole, whole, 5]);
+    // A hole of a page in the second block, and a block that is all hole.
+    let sparse = [(0, BLOCK + 4096), (BLOCK + 8192, BLOCK - 8192), (BLOCK * 3, 10)];
+    assert_eq!(in_blocks(&sparse), [whole, whole - 4096, 10]);
+    let filled = [(0, BLOCK * 2), (BLOCK * 3, 10)];
+    assert_eq!(in_blocks(&filled), [whole, whole, 10]);
+    assert_eq!(in_blocks(&[(BLOCK - 1, 2), (BLOCK * 9 + 7, 1), (BLOCK * 9 + 9, 1)]), [1, 1, 2]);
+    assert_eq!(in_blocks(&[(5, 0), (7, 3), (BLOCK, 0)]), [3]);
 }
 
 #[test]
@@ -117,7 +140,7 @@ proptest! {
     #[test]
     fn how_the_reader_gives_the_data_decides_nothing(bytes in 1usize..6_000_000, drip in 1usize..60_000) {
         let data = data(bytes);
-        for id in [ChunkerId::Whole, ChunkerId::FastCdc, ChunkerId::Blocks256K] {
+        for id in [ChunkerId::Whole, ChunkerId::FastCdc, ChunkerId::Blocks128K] {
             let whole = lengths(&chunker(1), id, &data[..]);
             prop_assert_eq!(&whole, &lengths(&chunker(1), id, Drips(&data, drip)));
             prop_assert_eq!(whole.iter().sum::<usize>(), bytes);

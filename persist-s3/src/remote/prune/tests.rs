@@ -12,7 +12,7 @@ use persist_core::{
 };
 use std::{sync::Arc, time::Duration};
 
-const ONE: NonZeroU64 = NonZeroU64::MIN;
+const ONE: Retention = Retention { commits: NonZeroU64::MIN, since: None };
 
 fn commit(seq: u64, epoch: u64) -> CommitName {
     CommitName { seq, epoch: Epoch::new(epoch), hash: Digest([seq as u8; 16]) }
@@ -105,10 +105,26 @@ async fn what_no_retained_commit_needs_is_reported_first_and_removed() {
 async fn a_floor_of_retained_commits_stays() {
     let bench = Bench::new();
     let scene = scene(&bench).await;
-    let two = NonZeroU64::new(2).unwrap();
+    let two = Retention { commits: NonZeroU64::new(2).unwrap(), since: None };
     let pruner = Pruner::new(&bench.remote, &scene.actor, scene.ledger.as_ref(), two);
     pruner.run(&mut PinWatches::default()).await.unwrap();
     assert_eq!(there(&bench, &scene).await, kept(&[2, 3], &[2, 3]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn commits_that_are_young_enough_stay_whatever_their_number() {
+    let bench = Bench::new();
+    let scene = scene(&bench).await;
+    let since = |seconds: i64| Retention { since: Some(Timestamp::from_millisecond(seconds * 1000)), ..ONE };
+    let pruned = async |retention| {
+        let pruner = Pruner::new(&bench.remote, &scene.actor, scene.ledger.as_ref(), retention);
+        pruner.run(&mut PinWatches::default()).await.unwrap();
+        there(&bench, &scene).await
+    };
+    assert_eq!(pruned(since(1)).await, kept(&[1, 2, 3], &[1, 2, 3]));
+    assert_eq!(pruned(since(2)).await, kept(&[2, 3], &[2, 3]));
+    assert_eq!(pruned(since(9)).await, kept(&[3], &[3]), "the head's stays whatever its age");
+    assert_eq!(pruned(since(1)).await, kept(&[3], &[3]), "what went before ends the look");
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,6 +14,7 @@ use crate::{
         table::{Home, PackEntry, PackTable},
     },
     keys::{Keys, Part},
+    transfer::processors::Processors,
 };
 use bytes::Bytes;
 use object_store::{GetOptions, GetRange, ObjectStore, path::Path};
@@ -34,6 +35,8 @@ pub(super) struct Loader {
     /// Memory for what requests fetch, in units of [`UNIT_BYTES`].
     pub(super) memory: Semaphore,
     pub(super) memory_units: u32,
+    /// What opens them.
+    pub(super) processors: Processors,
 }
 
 /// Memory is counted in units that a semaphore can hold.
@@ -67,10 +70,7 @@ impl Loader {
         let _memory = self.memory.acquire_many(units).await.map_err(over)?;
         let bytes = self.bytes(&object, range).await?;
         let work = Work { entry: entry.clone(), spans: run.spans.clone(), sealing, bytes };
-        let opened = tokio::task::spawn_blocking(move || work.open());
-        let opened =
-            opened.await.map_err(|e| Error::internal("opening a frame did not end well").with_source(e))?;
-        let opened = opened.map_err(|e| e.during("read", &object))?;
+        let opened = self.processors.run(move || work.open()).await.map_err(|e| e.during("read", &object))?;
         let raw: usize = opened.values().map(Bytes::len).sum();
         // Frames that are stored as they are keep the whole answer alive.
         Ok((opened, fetched.max(u64::try_from(raw).unwrap_or(u64::MAX))))

@@ -55,6 +55,8 @@ pub(super) struct Shelf {
     planned: BTreeMap<Plan, Arc<Fetch>>,
     /// How many runs each lane had.
     plans: BTreeMap<Lane, u64>,
+    /// The last run of each lane that was begun.
+    begun: BTreeMap<Lane, u64>,
     /// Planned, and one frame of it was read out of order.
     touched: BTreeSet<Plan>,
     /// Fetched, by when it was used last.
@@ -73,6 +75,7 @@ impl Shelf {
             frames: HashMap::new(),
             planned: BTreeMap::new(),
             plans: BTreeMap::new(),
+            begun: BTreeMap::new(),
             touched: BTreeSet::new(),
             used: BTreeMap::new(),
             uses: HashMap::new(),
@@ -100,13 +103,14 @@ impl Shelf {
     /// A reader wants this frame now.
     ///
     /// A plan is followed from its beginning, or once a second frame of a run is wanted: who reads one file in
-    /// the middle gets one frame.
+    /// the middle gets one frame. Of those who follow it together, one is ahead of the others by a few runs.
     pub(super) fn want(&mut self, span: FrameSpan) -> Wanted {
         let Some(fetch) = self.frames.get(&span.key()).cloned() else { return self.alone(span) };
         self.touch(fetch.number);
         let Some(plan) = fetch.plan else { return Wanted { fetch, ahead: Vec::new() } };
         if self.planned.contains_key(&plan) {
-            if fetch.run.first != span.key() && self.touched.insert(plan) {
+            let follows = fetch.run.first == span.key() || self.is_near(plan);
+            if !follows && self.touched.insert(plan) {
                 return self.alone(span);
             }
             self.begin(plan);
@@ -115,6 +119,12 @@ impl Shelf {
         let soon = (lane, number + 1)..=(lane, number.saturating_add(self.ahead));
         let soon: Vec<Plan> = self.planned.range(soon).map(|(plan, _)| *plan).collect();
         Wanted { fetch, ahead: soon.into_iter().filter_map(|plan| self.begin(plan)).collect() }
+    }
+
+    /// Whether a run is one of the next that are begun anyway, or was passed over.
+    fn is_near(&self, (lane, number): Plan) -> bool {
+        let begun = self.begun.get(&lane).copied();
+        begun.is_some_and(|last| number <= last + self.ahead)
     }
 
     /// The oldest plan of `lane` if there are more than are kept.
@@ -160,6 +170,9 @@ impl Shelf {
 
     fn begin(&mut self, plan: Plan) -> Option<Arc<Fetch>> {
         self.touched.remove(&plan);
+        let (lane, number) = plan;
+        let last = self.begun.entry(lane).or_default();
+        *last = number.max(*last);
         self.planned.remove(&plan)
     }
 
@@ -206,11 +219,20 @@ mod tests {
     #[test]
     fn who_follows_the_plan_gets_whole_runs_and_the_next_ones_are_begun() {
         let mut shelf = Shelf::new(1 << 30, 2);
-        shelf.plan(Lane::Content, spans(40));
+        shelf.plan(Lane::Content, spans(80));
         assert_eq!(frames(&shelf.want(span(0))), (8, vec![8, 8]));
         assert_eq!(frames(&shelf.want(span(1 << 20))), (8, vec![]), "they are begun");
         assert_eq!(frames(&shelf.want(span(8 << 20))), (8, vec![8]), "as far ahead as before");
-        assert_eq!(frames(&shelf.want(span(39 << 20))), (1, vec![]), "not where the plan goes on");
+        assert_eq!(frames(&shelf.want(span(79 << 20))), (1, vec![]), "not where the plan goes on");
+    }
+
+    #[test]
+    fn of_those_who_follow_a_plan_together_the_first_begins_the_run_wherever_it_reads_in_it() {
+        let mut shelf = Shelf::new(1 << 30, 2);
+        shelf.plan(Lane::Content, spans(80));
+        shelf.want(span(0));
+        assert_eq!(frames(&shelf.want(span(27 << 20))), (8, vec![8, 8]));
+        assert_eq!(frames(&shelf.want(span(24 << 20))), (8, vec![]), "and the others read the same");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The blocking side of an upload: reads files, cuts and names their chunks.
 
+use super::buffers::{Buffers, SECTION_MAX_BYTES};
 use crate::format::{
     chunk::{ChunkBuffer, Chunker, ChunkerId, Written},
     crypt::IdKey,
@@ -27,6 +28,7 @@ pub(super) struct Means {
     pub(super) chunker: Chunker,
     pub(super) ids: IdKey,
     pub(super) meter: Meter,
+    pub(super) buffers: Buffers,
 }
 
 /// Some chunks of some files, in order.
@@ -48,7 +50,8 @@ pub(super) enum Event<T> {
 
 impl<T> Intake<T> {
     pub(super) fn new(means: Means, to: mpsc::Sender<Section<T>>) -> Self {
-        Self { means, buffer: ChunkBuffer::default(), section: Section::new(), to }
+        let (buffer, section) = (means.buffers.to_read(), Section::new(&means.buffers));
+        Self { means, buffer, section, to }
     }
 
     /// Reads the data of the job's file to its end; `bytes` is how much it should be, and with `written`
@@ -58,16 +61,22 @@ impl<T> Intake<T> {
     /// What the reader answers; `Unavailable` once the upload was stopped.
     pub(crate) fn read(&mut self, reader: impl Read, bytes: u64, written: Written) -> Result<()> {
         let Self { means, buffer, section, to } = self;
-        let id = ChunkerId::choose(bytes, written);
+        let id = ChunkerId::choose(bytes, &written);
         section.events.push(Event::Begin(id));
         let mut chunks = means.chunker.chunks(id, reader, buffer);
+        if let Written::InPlace(ranges) = written {
+            chunks = chunks.at(ranges);
+        }
         while let Some(chunk) = chunks.next_chunk()? {
             means.meter.check()?;
+            if section.raw.len() + chunk.len() > SECTION_MAX_BYTES {
+                hand_on(section, &means.buffers, to)?;
+            }
             section.events.push(Event::Chunk { id: means.ids.id(chunk), bytes: chunk.len() });
             section.raw.extend_from_slice(chunk);
             means.meter.add(0, chunk.len() as u64);
             if section.raw.len() >= SECTION_BYTES {
-                hand_on(section, to)?;
+                hand_on(section, &means.buffers, to)?;
             }
         }
         Ok(())
@@ -83,18 +92,25 @@ impl<T> Intake<T> {
         if self.section.events.is_empty() {
             return Ok(());
         }
-        hand_on(&mut self.section, &self.to)
+        hand_on(&mut self.section, &self.means.buffers, &self.to)
+    }
+}
+
+impl<T> Drop for Intake<T> {
+    fn drop(&mut self) {
+        self.means.buffers.read(std::mem::take(&mut self.buffer));
+        self.means.buffers.taken_in(std::mem::take(&mut self.section.raw));
     }
 }
 
 impl<T> Section<T> {
-    fn new() -> Self {
-        Self { raw: Vec::new(), events: Vec::new() }
+    fn new(buffers: &Buffers) -> Self {
+        Self { raw: buffers.raw(), events: Vec::new() }
     }
 }
 
 /// Waits while the section before it is not taken.
-fn hand_on<T>(section: &mut Section<T>, to: &mpsc::Sender<Section<T>>) -> Result<()> {
-    to.blocking_send(std::mem::replace(section, Section::new()))
+fn hand_on<T>(section: &mut Section<T>, buffers: &Buffers, to: &mpsc::Sender<Section<T>>) -> Result<()> {
+    to.blocking_send(std::mem::replace(section, Section::new(buffers)))
         .map_err(|_| Error::new(ErrorKind::Unavailable, "the upload was stopped").advise("repeat the call"))
 }

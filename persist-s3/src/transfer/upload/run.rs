@@ -1,16 +1,20 @@
 //! What drives an upload: one step at a time, each waiting for the one thing that it needs.
 
 use super::{
-    FRAMES, JOBS, Job, UploadOptions, Uploaded,
+    FRAMES_WAITING, JOBS, Job, UploadOptions, Uploaded,
+    buffers::Buffers,
     group::Grouping,
     intake::{Event, Intake, Means, Section},
     packs::Packs,
 };
-use crate::format::{
-    chunk::{Chunker, ChunkerId, WHOLE_MAX_BYTES},
-    crypt::ChunkSecret,
-    frame::{Draft, Frame},
-    pack::PackBuilder,
+use crate::{
+    format::{
+        chunk::{Chunker, ChunkerId, WHOLE_MAX_BYTES},
+        crypt::ChunkSecret,
+        frame::{Draft, Frame},
+        pack::PackBuilder,
+    },
+    transfer::processors::Processors,
 };
 use futures::{StreamExt, stream::BoxStream};
 use persist_core::{Error, Result, progress::Meter};
@@ -39,6 +43,8 @@ pub(super) struct Run<T> {
     batch: Batch<T>,
     reading: VecDeque<Reading<T>>,
     grouping: Grouping<T>,
+    processors: Processors,
+    /// In the order of their drafts.
     compressing: VecDeque<JoinHandle<Result<Frame>>>,
     /// Compressed, and in no pack yet.
     held: Option<Frame>,
@@ -85,7 +91,8 @@ impl<T: Send + 'static> Run<T> {
         options: &UploadOptions,
     ) -> Self {
         let meter = options.meter.clone();
-        let means = Means { chunker: Chunker::new(secret), ids: secret.ids(), meter: meter.clone() };
+        let (chunker, ids, buffers) = (Chunker::new(secret), secret.ids(), Buffers::default());
+        let means = Means { chunker, ids, buffers, meter: meter.clone() };
         Self {
             packs,
             means,
@@ -94,6 +101,7 @@ impl<T: Send + 'static> Run<T> {
             batch: Batch { jobs: Vec::new(), bytes: 0 },
             reading: VecDeque::new(),
             grouping: Grouping::new(options.known.clone()),
+            processors: Processors::all(),
             compressing: VecDeque::new(),
             held: None,
             open: None,
@@ -211,12 +219,13 @@ impl<T: Send + 'static> Run<T> {
                 }
             }
         }
+        self.means.buffers.taken_in(section.raw);
         Ok(())
     }
 
     /// How many frames may be compressed before one of them must be packed.
     fn frames_ahead(&self) -> usize {
-        if self.grouping.is_long() { 1 } else { FRAMES }
+        if self.grouping.is_long() { 1 } else { self.processors.count() + FRAMES_WAITING }
     }
 
     fn close_frame(&mut self) {
@@ -225,11 +234,11 @@ impl<T: Send + 'static> Run<T> {
         }
     }
 
-    /// A section may fill a few frames more than [`FRAMES`]: sixteen at most, of 128 KiB.
+    /// A section may fill a few frames more than are taken at a time: sixteen at most, of 128 KiB.
     fn compress(&mut self, draft: Draft) {
-        let packs = Arc::clone(&self.packs);
+        let (packs, processors) = (Arc::clone(&self.packs), self.processors.clone());
         let work = move || packs.with_compressor(|compressor| draft.compress(compressor));
-        self.compressing.push_back(spawn_blocking(work));
+        self.compressing.push_back(tokio::spawn(async move { processors.run(work).await }));
     }
 
     /// Puts the next frame into its pack, and sends the pack before it if that is full.

@@ -150,14 +150,14 @@ async fn large_data_is_a_request_for_each_32_mib() {
 async fn no_more_packs_are_under_way_than_the_memory_allows() {
     let (bucket, _dropped) = Bucket::hanging();
     let (store, keyring) = (Arc::new(bucket), keyring(None));
-    // Three packs of 32 files, and the file that closes the third.
-    let jobs = (0..97).map(|i| sized(job(i, data(i as u64, 1 << 20)), 1 << 20)).collect();
+    // Four packs of 32 files, and the file that closes the fourth.
+    let jobs = (0..129).map(|i| sized(job(i, data(i as u64, 1 << 20)), 1 << 20)).collect();
     let mut upload = upload(destination(&store, &keyring), jobs, stored());
     tokio::select! {
-        _ = all(&mut upload) => panic!("a third pack was sent"),
+        _ = all(&mut upload) => panic!("a fourth pack was sent"),
         () = tokio::time::sleep(std::time::Duration::from_secs(3600)) => {}
     }
-    assert_eq!((store.puts(), stored().in_flight().unwrap()), (2, 2));
+    assert_eq!((store.puts(), stored().in_flight().unwrap()), (3, 3));
 }
 
 #[tokio::test]
@@ -276,6 +276,6 @@ fn too_little_memory_is_refused_and_more_allows_more_at_once() {
     let options = |memory| UploadOptions { memory, ..UploadOptions::default() };
     assert_eq!(options(UploadOptions::MEMORY_MIN - 1).in_flight().unwrap_err().field(), Some("memory"));
     assert_eq!(options(UploadOptions::MEMORY_MIN).in_flight().unwrap(), 1);
-    assert_eq!(options(256 << 20).in_flight().unwrap(), 2);
+    assert_eq!(options(256 << 20).in_flight().unwrap(), 3);
     assert_eq!(options(1 << 40).in_flight().unwrap(), 4);
 }
