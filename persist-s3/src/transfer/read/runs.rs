@@ -57,6 +57,12 @@ impl Run {
         Self { first: span.key(), spans: vec![span] }
     }
 
+    /// How much memory its opened frames take, and no less than what they came in.
+    pub(super) fn memory(&self) -> u64 {
+        let raw: u64 = self.spans.iter().map(|span| u64::from(span.raw)).sum();
+        raw.max(self.fetched())
+    }
+
     /// What the request fetches, gaps included.
     pub(super) fn fetched(&self) -> u64 {
         let begin = self.spans.first().map_or(0, |span| u64::from(span.offset));

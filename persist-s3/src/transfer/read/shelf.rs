@@ -3,7 +3,7 @@
 use super::runs::{FrameKey, FrameSpan, Run, coalesce};
 use bytes::Bytes;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 use tokio::sync::OnceCell;
@@ -45,6 +45,9 @@ pub(super) struct Wanted {
 }
 
 /// Fetched frames up to a number of bytes, and plans.
+///
+/// What somebody has planned and not read yet leaves last, and no more is begun ahead than there is room for: readers
+/// of several large files would otherwise drive out what the others are about to read.
 #[derive(Debug)]
 pub(super) struct Shelf {
     limit_bytes: u64,
@@ -57,12 +60,24 @@ pub(super) struct Shelf {
     plans: BTreeMap<Lane, u64>,
     /// The last run of each lane that was begun.
     begun: BTreeMap<Lane, u64>,
-    /// Planned, and one frame of it was read out of order.
-    touched: BTreeSet<Plan>,
+    /// Planned, and this frame of it was read out of order.
+    touched: BTreeMap<Plan, FrameKey>,
+    /// Begun for a plan, and not read to its end: by the numbers of their fetches.
+    awaited: HashMap<u64, Awaited>,
+    /// What they take, in bytes.
+    awaited_bytes: u64,
     /// Fetched, by when it was used last.
     used: BTreeMap<u64, (Arc<Fetch>, u64)>,
     uses: HashMap<u64, u64>,
     clock: u64,
+}
+
+/// A run that was begun for a plan.
+#[derive(Debug)]
+struct Awaited {
+    bytes: u64,
+    /// Frames that nobody has read.
+    unread: HashSet<FrameKey>,
 }
 
 impl Shelf {
@@ -76,7 +91,9 @@ impl Shelf {
             planned: BTreeMap::new(),
             plans: BTreeMap::new(),
             begun: BTreeMap::new(),
-            touched: BTreeSet::new(),
+            touched: BTreeMap::new(),
+            awaited: HashMap::new(),
+            awaited_bytes: 0,
             used: BTreeMap::new(),
             uses: HashMap::new(),
             clock: 0,
@@ -107,18 +124,21 @@ impl Shelf {
     pub(super) fn want(&mut self, span: FrameSpan) -> Wanted {
         let Some(fetch) = self.frames.get(&span.key()).cloned() else { return self.alone(span) };
         self.touch(fetch.number);
+        self.read(fetch.number, span.key());
         let Some(plan) = fetch.plan else { return Wanted { fetch, ahead: Vec::new() } };
         if self.planned.contains_key(&plan) {
             let follows = fetch.run.first == span.key() || self.is_near(plan);
-            if !follows && self.touched.insert(plan) {
+            if !follows && self.touched.insert(plan, span.key()).is_none() {
                 return self.alone(span);
             }
             self.begin(plan);
+            self.read(fetch.number, span.key());
         }
         let (lane, number) = plan;
         let soon = (lane, number + 1)..=(lane, number.saturating_add(self.ahead));
         let soon: Vec<Plan> = self.planned.range(soon).map(|(plan, _)| *plan).collect();
-        Wanted { fetch, ahead: soon.into_iter().filter_map(|plan| self.begin(plan)).collect() }
+        let ahead = soon.into_iter().map_while(|plan| self.begin_with_room(plan)).collect();
+        Wanted { fetch, ahead }
     }
 
     /// Whether a run is one of the next that are begun anyway, or was passed over.
@@ -146,11 +166,17 @@ impl Shelf {
             self.used.insert(self.clock, (Arc::clone(fetch), bytes));
         }
         while self.bytes > self.limit_bytes {
-            let Some((_, (oldest, bytes))) = self.used.pop_first() else { break };
+            let Some((oldest, bytes)) = self.oldest().and_then(|used| self.used.remove(&used)) else { break };
             self.bytes -= bytes;
             self.uses.remove(&oldest.number);
             self.forget(&oldest);
         }
+    }
+
+    /// What leaves next.
+    fn oldest(&self) -> Option<u64> {
+        let read = self.used.iter().find(|(_, (fetch, _))| !self.awaited.contains_key(&fetch.number));
+        read.or_else(|| self.used.first_key_value()).map(|(used, _)| *used)
     }
 
     /// Bytes of opened frames that are kept.
@@ -169,11 +195,41 @@ impl Shelf {
     }
 
     fn begin(&mut self, plan: Plan) -> Option<Arc<Fetch>> {
-        self.touched.remove(&plan);
+        let touched = self.touched.remove(&plan);
         let (lane, number) = plan;
         let last = self.begun.entry(lane).or_default();
         *last = number.max(*last);
-        self.planned.remove(&plan)
+        let fetch = self.planned.remove(&plan)?;
+        let mut unread: HashSet<_> = fetch.run.spans.iter().map(FrameSpan::key).collect();
+        if let Some(read) = touched {
+            unread.remove(&read);
+        }
+        let bytes = fetch.run.memory();
+        self.awaited_bytes += bytes;
+        self.awaited.insert(fetch.number, Awaited { bytes, unread });
+        Some(fetch)
+    }
+
+    /// Begins a run that nobody waits for yet, unless it would drive out others that are awaited.
+    fn begin_with_room(&mut self, plan: Plan) -> Option<Arc<Fetch>> {
+        let bytes = self.planned.get(&plan)?.run.memory();
+        (self.awaited_bytes + bytes <= self.limit_bytes).then(|| self.begin(plan))?
+    }
+
+    /// A frame of a run is read.
+    fn read(&mut self, number: u64, frame: FrameKey) {
+        let Some(run) = self.awaited.get_mut(&number) else { return };
+        run.unread.remove(&frame);
+        if run.unread.is_empty() {
+            self.leave(number);
+        }
+    }
+
+    /// Nobody waits for a run any more.
+    fn leave(&mut self, number: u64) {
+        if let Some(run) = self.awaited.remove(&number) {
+            self.awaited_bytes -= run.bytes;
+        }
     }
 
     fn touch(&mut self, number: u64) {
@@ -187,6 +243,7 @@ impl Shelf {
     }
 
     fn forget(&mut self, fetch: &Arc<Fetch>) {
+        self.leave(fetch.number);
         if let Some(plan) = fetch.plan {
             self.touched.remove(&plan);
         }
@@ -267,6 +324,27 @@ mod tests {
         assert_eq!(shelf.bytes(), 200);
         assert!(Arc::ptr_eq(&want(&mut shelf, 0), &first));
         assert!(!Arc::ptr_eq(&want(&mut shelf, 1), &second), "it left");
+    }
+
+    #[test]
+    fn what_is_awaited_leaves_after_what_was_read_and_no_more_is_begun_than_has_room() {
+        // Room for three runs of 8 MiB.
+        let mut shelf = Shelf::new(24 << 20, 2);
+        shelf.plan(Lane::Content, spans(80));
+        let read =
+            |shelf: &mut Shelf, run: u32| (0..8).map(|n| shelf.want(span((run * 8 + n) << 20))).collect();
+        let first: Vec<Wanted> = read(&mut shelf, 0);
+        for fetch in first[0].ahead.iter().chain([&first[0].fetch]) {
+            shelf.fetched(fetch, 8 << 20);
+        }
+        // The first was used last, but was read.
+        let second: Vec<Wanted> = read(&mut shelf, 1);
+        let begun: Vec<_> = second.iter().flat_map(|wanted| &wanted.ahead).collect();
+        assert_eq!(begun.len(), 1, "with the one that is read now it is as much as has room");
+        shelf.fetched(begun[0], 8 << 20);
+        assert_eq!(shelf.bytes(), 24 << 20);
+        assert!(!Arc::ptr_eq(&shelf.want(span(0)).fetch, &first[0].fetch), "it left");
+        assert!(Arc::ptr_eq(&shelf.want(span(16 << 20)).fetch, &first[0].ahead[1]), "it is awaited");
     }
 
     #[test]
