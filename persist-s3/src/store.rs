@@ -17,6 +17,7 @@ mod prune;
 mod readers;
 mod reference;
 mod restore;
+mod rewrite;
 mod salvage;
 mod serving;
 mod snapshots;

@@ -166,3 +166,49 @@ async fn a_page_of_a_database_costs_its_block_also_where_it_fills_a_hole() {
     let attachment = bench.attached(&bench.open("b").await).await;
     assert!(fs::read(attachment.path().join("pages")).unwrap() == written, "another node reads other pages");
 }
+
+/// More than two packs of their own.
+const FILES: u64 = 80;
+const FILE_BYTES: usize = 1 << 20;
+
+/// In both of them.
+const LEFT: [u64; 4] = [5, 20, 35, 50];
+
+#[tokio::test]
+async fn a_pack_of_which_little_is_left_is_stored_again_and_goes() {
+    let bench = Bench::new();
+    let store = bench.open("a").await;
+    store.create(&bench.volume, CreateOptions::default()).await.unwrap();
+    let attachment = bench.attached(&store).await;
+    let path = |n: u64| attachment.path().join(n.to_string());
+    for n in 0..FILES {
+        fs::write(path(n), noise(n, FILE_BYTES)).unwrap();
+    }
+    store.sync(&attachment.id, Default::default()).await.unwrap();
+    (0..FILES).filter(|n| !LEFT.contains(n)).for_each(|n| fs::remove_file(path(n)).unwrap());
+    store.sync(&attachment.id, Default::default()).await.unwrap();
+    let full = bench.stored();
+    prune(&store).await;
+    // What is left is stored once more, and nothing else is.
+    store.sync(&attachment.id, Default::default()).await.unwrap();
+    let again = bench.stored() - full;
+    let left = LEFT.len() * FILE_BYTES;
+    assert!((left..left + left / 4).contains(&again), "{again} bytes were stored again");
+    // The packs are left, and listed by commits that are kept until others came after them.
+    prune(&store).await;
+    change(&store, &attachment, ROUNDS).await;
+    prune(&store).await;
+    assert!(bench.stored() < left + left / 4, "{} bytes are left", bench.stored());
+    let quiet = bench.stored();
+    store.sync(&attachment.id, Default::default()).await.unwrap();
+    assert!(bench.stored() < quiet + FILE_BYTES / 4, "what is dense is stored again");
+    store.detach(&attachment.id, Default::default()).await.unwrap();
+    let other = bench.open("b").await;
+    let attachment = bench.attached(&other).await;
+    for n in LEFT {
+        let bytes = fs::read(attachment.path().join(n.to_string())).unwrap();
+        assert!(bytes == noise(n, FILE_BYTES), "file {n} is another one");
+    }
+    let verified = other.verify(VerifyOptions::default()).await.unwrap();
+    assert!(verified.faults.is_empty(), "{:?}", verified.faults);
+}

@@ -24,6 +24,7 @@ pub use codec::TREE_PATH_MAX_BYTES;
 pub use diff::{EntryChange, diff};
 pub use entry::{ChunkList, Content, PageRef, StoredEntry, is_later_name};
 pub use list::{ListBuilder, PlacedChunk};
+pub use packs::PacksUsed;
 pub use page::{LEVEL_MAX, PAGE_MAX_BYTES};
 pub use read::Tree;
 pub use record::CHUNKS_HERE_MAX;

@@ -1,7 +1,7 @@
 //! What the small objects have to know of commits, which the format reads.
 
 use super::head::History;
-use crate::head::names::{CommitName, Condemned};
+use crate::head::names::{CommitName, Condemned, PackName};
 use async_trait::async_trait;
 use persist_core::{Result, VolumeId, clock::Timestamp};
 use std::collections::BTreeSet;
@@ -15,6 +15,13 @@ pub(crate) trait Commits: History {
     /// # Errors
     /// `NotFound` for a commit that is not there.
     async fn reach(&self, volume: &VolumeId, commit: &CommitName) -> Result<BTreeSet<Condemned>>;
+
+    /// The last pack that the volume wrote into the object of a commit and that this commit lists: it is no object, but
+    /// what its epoch numbered before it was for a commit that was made by then.
+    ///
+    /// # Errors
+    /// `NotFound` for a commit that is not there.
+    async fn last_within(&self, volume: &VolumeId, commit: &CommitName) -> Result<Option<PackName>>;
 
     /// When a commit was made, by the clock of its writer.
     ///

@@ -97,6 +97,10 @@ impl<'a> Planner<'a> {
         let stored = self.remote.stored(&head.volume).await?;
         let names = stored.keys().cloned().collect();
         let mut needed = self.needed(head).await?;
+        if let Some(commit) = &head.commit {
+            let last = self.commits.last_within(&head.volume, commit).await?;
+            needed.extend(last.map(Condemned::Pack));
+        }
         needed.extend(self.spoken_for(&head.volume, pins).await?);
         let mut doomed = condemnable(head, &names, &needed);
         doomed.extend(self.remote.tombstones(head).await?.difference(&needed).cloned());

@@ -7,7 +7,7 @@ pub(crate) use faulty::{Fault, FaultyStore};
 use super::{Limits, Remote, commits::Commits, head::History, record::Record, take::Ask, time::BootClock};
 use crate::{
     head::{
-        names::{CommitName, Condemned},
+        names::{CommitName, Condemned, PackName},
         record::{Beats, Head, Lease, SessionId, Trashed},
     },
     keys::Keys,
@@ -94,6 +94,10 @@ impl Commits for Ledger {
     async fn reach(&self, _: &VolumeId, commit: &CommitName) -> Result<BTreeSet<Condemned>> {
         let found = self.0.lock().unwrap().get(commit).cloned();
         found.map(|(reach, _)| reach).ok_or_else(|| Error::not_found("no such commit"))
+    }
+
+    async fn last_within(&self, _: &VolumeId, _: &CommitName) -> Result<Option<PackName>> {
+        Ok(None)
     }
 
     /// The first commit was made in the first second, and so on.

@@ -5,6 +5,7 @@ use super::{
     commits::Read,
     engine::Engine,
     reference,
+    rewrite::Rewrite,
     trees::Committed,
 };
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
         commit::{Commit, CommitObject, CommitSeal, CommitStats, MOVED_NAMED, Moved},
         fmt::Keyring,
         frame::Compressor,
-        location::{ChunkRef, TreeRoot},
+        location::{ChunkRef, PackIndex, TreeRoot},
         table::PackTable,
         tree::{Change as TreeChange, Content, TreeBuilder, TreeFormat, rewrite},
     },
@@ -34,6 +35,7 @@ use persist_core::{
     tree::{TreePath, TreeTotals},
 };
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, atomic::AtomicU64},
 };
@@ -60,8 +62,8 @@ pub(super) struct Ground {
 /// What is known of the tree since the base.
 #[derive(Debug)]
 pub(super) enum Since {
-    /// Its stat record.
-    Rows(Rows),
+    /// Its stat record, and what is brought into the bucket again although it has not changed.
+    Rows(Rows, Rewrite),
     /// Nothing: the tree of the base is compared, and every file is read.
     Base,
 }
@@ -93,8 +95,9 @@ impl Engine {
             Some(base) => Some(self.tree(base, Held::Pinned).await?),
             None => None,
         };
+        let left = since.left();
         let (changes, scanned) = scan(ground, &tree, since, base.clone(), meter.clone());
-        let jobs = jobs(base.clone(), tree, changes);
+        let jobs = jobs(base.clone(), tree, changes, left);
         let table = ground.base.as_ref().map_or_else(PackTable::new, |base| (*base.table).clone());
         let mut options = UploadOptions::default();
         (options.memory, options.meter) = (self.upload_bytes, meter);
@@ -181,7 +184,9 @@ fn scan(
     let scanning = tokio::task::spawn_blocking(move || {
         let options = ScanOptions { meter, ..ScanOptions::default() };
         let known: Box<dyn Iterator<Item = Result<Known>> + Send> = match (since, &base) {
-            (Since::Rows(rows), _) => Box::new(rows.map(|row| row.map(Known::Row))),
+            (Since::Rows(rows, rewrite), _) => {
+                Box::new(rows.map(move |row| row.map(|row| Known::Row(rewrite.judged(row)))))
+            }
             (Since::Base, Some(base)) => known(None, base),
             (Since::Base, None) => Box::new(std::iter::empty()),
         };
@@ -194,12 +199,14 @@ fn jobs(
     base: Option<Committed>,
     tree: Tree,
     changes: mpsc::Receiver<Result<Change>>,
+    left: Arc<BTreeSet<PackIndex>>,
 ) -> stream::BoxStream<'static, Result<Job<Fresh>>> {
     stream::unfold(changes, |mut changes| async move { Some((changes.recv().await?, changes)) })
         .and_then(move |change| {
-            let (tree, base) = (tree.clone(), base.clone());
+            let (tree, base, left) = (tree.clone(), base.clone(), Arc::clone(&left));
             async move {
-                let before = chunks_before(base.as_ref(), &change).await?;
+                let mut before = chunks_before(base.as_ref(), &change).await?;
+                before.retain(|chunk| !left.contains(&chunk.at.pack));
                 Ok(changes::job(&tree, change, before))
             }
         })
@@ -223,6 +230,16 @@ async fn write_pages(keyring: &Keyring, base: Option<&Committed>, ordered: &mut 
         }
     }
     builder.finish()
+}
+
+impl Since {
+    /// The packs that are left: what they hold is uploaded again.
+    fn left(&self) -> Arc<BTreeSet<PackIndex>> {
+        match self {
+            Self::Rows(_, rewrite) => Arc::new(rewrite.packs.clone()),
+            Self::Base => Arc::default(),
+        }
+    }
 }
 
 impl Ground {

@@ -7,9 +7,9 @@ use crate::{
         crypt::CallerKey,
         fmt::{self, FMT_MAX_BYTES, Keyring, NewFormat},
         frame::Opener,
-        table::{Needs, PackTable},
+        table::{Home, Needs, PackTable},
     },
-    head::names::{CommitName, Condemned},
+    head::names::{CommitName, Condemned, PackName},
     keys::Part,
     remote::{Commits as Reach, History, Remote},
     transfer::read::KnownBytes,
@@ -185,6 +185,13 @@ impl Reach for Commits {
             needs.commits.into_iter().filter(|(of, _)| ours(of)).map(|(_, name)| Condemned::Commit(name));
         let packs = needs.packs.into_iter().filter(|(of, _)| ours(of)).map(|(_, name)| Condemned::Pack(name));
         Ok(commits.chain(packs).collect())
+    }
+
+    async fn last_within(&self, volume: &VolumeId, commit: &CommitName) -> Result<Option<PackName>> {
+        let table = self.read(volume, commit).await?.table;
+        let within = table.packs().map(|(_, entry)| entry);
+        let within = within.filter(|entry| entry.volume == *volume && entry.home != Home::Own);
+        Ok(within.map(|entry| entry.name.clone()).max_by_key(|name| (name.epoch, name.seq)))
     }
 
     async fn made(&self, volume: &VolumeId, commit: &CommitName) -> Result<Timestamp> {

@@ -4,6 +4,7 @@ use super::{
     commit::{Ground, Since},
     commits::Read,
     engine::Engine,
+    rewrite::Rewrite,
     serving::Session,
     snapshots::name_of,
 };
@@ -142,7 +143,7 @@ impl Engine {
         meter: Meter,
     ) -> Result<Option<Uploaded>> {
         let since = match workspace.rows().await? {
-            Some(rows) if ground.base.is_some() => Since::Rows(rows),
+            Some(rows) if ground.base.is_some() => Since::Rows(rows, Rewrite::default()),
             _ => Since::Base,
         };
         let (engine, on) = (Arc::clone(self), ground.clone());

@@ -1,6 +1,6 @@
 //! What this opened store serves: volumes whose lease it holds, and who uses them.
 
-use super::commits::Read;
+use super::{commits::Read, rewrite::Rewrite};
 use crate::{
     remote::HeadActor,
     workspace::{Workspace, Workspaces},
@@ -43,6 +43,7 @@ pub(super) struct Session {
     /// Told when an attachment comes, goes, or changes how it is synced.
     pub(super) changed: Notify,
     base: Mutex<Option<Read>>,
+    rewrite: Mutex<Option<Rewrite>>,
     /// What keeps the work of a session that was fenced.
     salvage: Mutex<Option<SnapshotName>>,
     uses: Mutex<HashMap<AttachmentId, Use>>,
@@ -143,6 +144,7 @@ impl Session {
             committing: Semaphore::new(1),
             changed: Notify::new(),
             base: Mutex::new(base),
+            rewrite: Mutex::default(),
             salvage: Mutex::default(),
             uses: Mutex::default(),
         }
@@ -155,6 +157,16 @@ impl Session {
 
     pub(super) fn rebase(&self, commit: Read) {
         *locked(&self.base) = Some(commit);
+    }
+
+    /// What the next commit stores again.
+    pub(super) fn rewrite_next(&self, rewrite: Rewrite) {
+        *locked(&self.rewrite) = Some(rewrite);
+    }
+
+    /// Once: a commit that fails stores it again after the next prune.
+    pub(super) fn take_rewrite(&self) -> Rewrite {
+        locked(&self.rewrite).take().unwrap_or_default()
     }
 
     /// The newest salvage of this session's work.

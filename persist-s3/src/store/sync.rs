@@ -123,8 +123,10 @@ impl Engine {
         meter: Meter,
     ) -> Result<CutReport<(Ground, Written)>> {
         let ground = self.ground(session);
+        let rewrite = session.take_rewrite();
         let since = match session.workspace.rows().await? {
-            Some(rows) => Since::Rows(rows),
+            Some(rows) => Since::Rows(rows, rewrite),
+            // Every file is read.
             None => Since::Base,
         };
         let engine = Arc::clone(self);

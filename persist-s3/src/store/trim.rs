@@ -4,13 +4,21 @@
 //! A commit lists what its base listed, for it looks only at what changed. Once a prune has looked at the whole tree,
 //! the next commit lists less: that of the session which writes the volume, or one of the same tree.
 
-use super::{commits::Read, engine::Engine, serving::Session};
+use super::{
+    commits::Read,
+    engine::Engine,
+    rewrite::{self, Rewrite},
+    serving::Session,
+};
 use crate::{
-    format::table::PackTable, head::record::Head, remote::HeadActor, transfer::read::Held,
+    format::{location::PackIndex, table::PackTable},
+    head::record::Head,
+    remote::HeadActor,
+    transfer::read::Held,
     workspace::Workspace,
 };
 use persist_core::{Error, ErrorKind, Result};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// A commit, and the table without what its tree does not refer to.
 pub(super) struct Lighter {
@@ -18,12 +26,19 @@ pub(super) struct Lighter {
     table: PackTable,
 }
 
+/// What a look at a commit's tree has found.
+struct Looked {
+    /// The table, if it can list less.
+    lighter: Option<PackTable>,
+    sparse: BTreeSet<PackIndex>,
+}
+
 impl Engine {
     /// What the head's commit would list, if that is less than it does.
     pub(super) async fn lighter(&self, head: &Head) -> Result<Option<Lighter>> {
         let Some(name) = &head.commit else { return Ok(None) };
         let commit = self.commits.read(&head.volume, name).await?;
-        let table = self.lighter_table(&commit).await?;
+        let table = self.look(&commit).await?.lighter;
         Ok(table.map(|table| Lighter { commit, table }))
     }
 
@@ -39,13 +54,18 @@ impl Engine {
         self.publish_commit(actor, id, &object).await.map(drop)
     }
 
-    /// Has the next commit of a session list less.
+    /// Has the next commit of a session list less, and move what is left in packs that are mostly left behind.
     pub(super) async fn trim_served(&self, session: &Arc<Session>) -> Result<()> {
         let turn = session.committing.acquire().await;
         let _turn = turn.map_err(|e| Error::internal("a session's turn is gone").with_source(e))?;
         self.read_base(session).await?;
         let Some(base) = session.base() else { return Ok(()) };
-        if let Some(table) = self.lighter_table(&base).await? {
+        let Looked { lighter, sparse } = self.look(&base).await?;
+        if !sparse.is_empty() {
+            let files = self.tree(&base, Held::Pinned).await?.stored().files_in(&sparse).await?;
+            session.rewrite_next(Rewrite { packs: sparse, files });
+        }
+        if let Some(table) = lighter {
             session.rebase(Read { table: Arc::new(table), ..base });
         }
         Ok(())
@@ -69,17 +89,18 @@ impl Engine {
         workspace.follow(parent.clone(), head.name.clone()).await
     }
 
-    async fn lighter_table(&self, commit: &Read) -> Result<Option<PackTable>> {
-        let packs = self.tree(commit, Held::Pinned).await?.stored().packs().await?;
-        let left: Vec<_> =
-            commit.table.packs().map(|(index, _)| index).filter(|index| !packs.contains(index)).collect();
+    async fn look(&self, commit: &Read) -> Result<Looked> {
+        let used = self.tree(commit, Held::Pinned).await?.stored().packs().await?;
+        let sparse = rewrite::sparse(&commit.commit.volume, &commit.table, &used);
+        let packs = commit.table.packs().map(|(index, _)| index);
+        let left: Vec<_> = packs.filter(|index| used.of(*index).is_none()).collect();
         if left.is_empty() {
-            return Ok(None);
+            return Ok(Looked { lighter: None, sparse });
         }
         let mut table = (*commit.table).clone();
         for index in left {
             table.remove(index);
         }
-        Ok(Some(table))
+        Ok(Looked { lighter: Some(table), sparse })
     }
 }

@@ -1,4 +1,5 @@
-//! Which packs a tree is made of: what else its commit's table lists, nobody reads through that commit.
+//! Which packs a tree is made of, and how much of each: what else its commit's table lists, nobody reads through that
+//! commit.
 
 use super::{
     entry::{Body, Content, Data, Record, Spilled},
@@ -6,10 +7,37 @@ use super::{
     read::{LEAVES_AHEAD, Source, Span, Tree, pages},
     spill::Blob,
 };
-use crate::format::location::PackIndex;
+use crate::format::location::{Location, PackIndex};
 use futures::TryStreamExt;
-use persist_core::Result;
-use std::{collections::BTreeSet, sync::Arc};
+use persist_core::{Result, tree::TreePath};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// How much of each pack a tree refers to.
+#[derive(Debug, Default)]
+pub struct PacksUsed {
+    bytes: BTreeMap<PackIndex, u64>,
+    /// The frame that was added last.
+    last: Option<(PackIndex, u32)>,
+}
+
+impl PacksUsed {
+    /// Bytes of the sealed frames of a pack that are referred to; nothing if none is. A frame that is referred to from
+    /// places that do not follow one another counts each time.
+    pub fn of(&self, pack: PackIndex) -> Option<u64> {
+        self.bytes.get(&pack).copied()
+    }
+
+    fn add(&mut self, at: &Location) {
+        let frame = (at.pack, at.frame_offset);
+        let bytes = self.bytes.entry(at.pack).or_default();
+        if self.last.replace(frame) != Some(frame) {
+            *bytes += u64::from(at.frame_bytes);
+        }
+    }
+}
 
 impl Tree {
     /// The packs that hold a page or a chunk of this tree.
@@ -20,21 +48,41 @@ impl Tree {
     ///
     /// # Errors
     /// As [`entries`](Self::entries): a tree of which a page cannot be read may be made of any pack.
-    pub async fn packs(&self) -> Result<BTreeSet<PackIndex>> {
+    pub async fn packs(&self) -> Result<PacksUsed> {
         let source = self.source();
+        let mut packs = PacksUsed::default();
         // The root page is there also for a tree without entries.
-        let mut packs = BTreeSet::from([self.root().at.pack]);
+        packs.add(&self.root().at);
         let opening = Arc::clone(&source);
         let mut opened = pages(Arc::clone(&source), None)
             .map_ok(move |(level, span)| opened(Arc::clone(&opening), level, span))
             .try_buffered(LEAVES_AHEAD);
         while let Some((span, leaf)) = opened.try_next().await? {
-            packs.insert(span.child.page.at.pack);
+            packs.add(&span.child.page.at);
             for record in leaf.iter().flat_map(|leaf| leaf.records()) {
                 add(&source, record, &mut packs).await?;
             }
         }
         Ok(packs)
+    }
+
+    /// The files with a chunk in one of `packs`: reads as much as [`packs`](Self::packs). Memory: their paths.
+    ///
+    /// # Errors
+    /// As [`entries`](Self::entries).
+    pub async fn files_in(&self, packs: &BTreeSet<PackIndex>) -> Result<BTreeSet<TreePath>> {
+        let mut paths = BTreeSet::new();
+        let mut entries = self.entries(None);
+        while let Some(stored) = entries.try_next().await? {
+            let mut chunks = self.chunks(&stored.content, 0..u64::MAX);
+            while let Some(placed) = chunks.try_next().await? {
+                if packs.contains(&placed.chunk.at.pack) {
+                    paths.insert(stored.entry.path.clone());
+                    break;
+                }
+            }
+        }
+        Ok(paths)
     }
 }
 
@@ -48,23 +96,23 @@ async fn opened(source: Arc<Source>, level: u8, span: Span) -> Result<(Span, Opt
 }
 
 /// Adds what an entry is made of beyond its page.
-async fn add(source: &Source, record: &Record, packs: &mut BTreeSet<PackIndex>) -> Result<()> {
-    let blob = |blob: &Blob| blob.parts().iter().map(|part| part.at.pack).collect::<Vec<_>>();
+async fn add(source: &Source, record: &Record, packs: &mut PacksUsed) -> Result<()> {
+    let blob = |packs: &mut PacksUsed, blob: &Blob| blob.parts().iter().for_each(|part| packs.add(&part.at));
     if let Spilled::Elsewhere(xattrs) = &record.attributes.xattrs {
-        packs.extend(blob(xattrs));
+        blob(packs, xattrs);
     }
     let Body::File { data, content, .. } = &record.body else { return Ok(()) };
     if let Data::Ranges(Spilled::Elsewhere(ranges)) = data {
-        packs.extend(blob(ranges));
+        blob(packs, ranges);
     }
     if let Content::Chunks(chunks) = content {
-        packs.extend(chunks.iter().map(|chunk| chunk.at.pack));
+        chunks.iter().for_each(|chunk| packs.add(&chunk.at));
         return Ok(());
     }
-    packs.extend(source.list_pages(content).await?.iter().map(|page| page.at.pack));
+    source.list_pages(content).await?.iter().for_each(|page| packs.add(&page.at));
     let mut chunks = source.chunks(content);
     while let Some(placed) = chunks.try_next().await? {
-        packs.insert(placed.chunk.at.pack);
+        packs.add(&placed.chunk.at);
     }
     Ok(())
 }
