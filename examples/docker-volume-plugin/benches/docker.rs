@@ -33,6 +33,7 @@ fn main() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let (plugin, server) = plugin(home.path(), &socket, &counted);
     let serving = runtime.spawn(async { server.serve(plugin, stopped.map(drop)).await });
+    println!("resident when it serves: {} KiB", resident_kib());
     runtime.block_on(calls(&socket));
     containers(home.path(), &driver, &counted);
     stop.send(()).unwrap();
@@ -90,7 +91,15 @@ async fn calls(socket: &Path) {
     println!("Mount and Unmount, beside {VOLUMES} volumes: median {:?}", median(beside));
     let started = Instant::now();
     let at_once = futures::future::join_all((0..AT_ONCE).map(mount)).await;
+    println!("resident with {VOLUMES} volumes: {} KiB", resident_kib());
     println!("{AT_ONCE} at once: median {:?}, all in {:?}", median(at_once), started.elapsed());
+}
+
+/// Memory of this process, which is the plugin (proc_pid_status(5)).
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 /// Pairs of `docker run`, one with a volume of the plugin and one with a plain bind.

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use load::{Loader, UNIT_BYTES};
 use object_store::ObjectStore;
 use persist_core::{Error, ErrorKind, Result};
-use runs::{FrameSpan, RUN_BYTES};
+use runs::{FrameSpan, RUN_BYTES, Run};
 use shelf::{Fetch, Lane, Shelf};
 use std::{
     fmt,
@@ -122,7 +122,7 @@ impl Fetcher {
         Self { core, ids, tasks: Mutex::default() }
     }
 
-    /// The bytes of a chunk.
+    /// The bytes of a chunk. What is not what was written is asked for once more: it may have changed on its way.
     ///
     /// # Errors
     /// `Corrupt` naming the object if it is not what was written or is gone, `NotFound` if it is gone and nothing
@@ -132,7 +132,16 @@ impl Fetcher {
     /// Drop the future; another reader of the same frame goes on.
     pub(crate) async fn chunk(&self, chunk: &ChunkRef) -> Result<Bytes> {
         let frame = self.frame(&chunk.at).await?;
-        chunk_of(&frame, chunk, &self.ids)
+        match chunk_of(&frame, chunk, &self.ids) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                let (opened, _) = self.core.loader.load(&Run::single(FrameSpan::of(&chunk.at))).await?;
+                // What is stored so is no better the second time: the first error says where it is.
+                opened
+                    .get(&chunk.at.frame_offset)
+                    .map_or(Err(error), |frame| chunk_of(frame, chunk, &self.ids))
+            }
+            read => read,
+        }
     }
 
     /// These chunks will be read, in this order: what lies together is fetched together, once the first is read.
@@ -173,11 +182,18 @@ impl Core {
         fetch
             .opened
             .get_or_try_init(|| async {
-                let (opened, bytes) = self.loader.load(&fetch.run).await?;
+                let (opened, bytes) = self.loaded(fetch).await?;
                 self.shelf().fetched(fetch, bytes);
                 Ok(opened)
             })
             .await
+    }
+
+    async fn loaded(&self, fetch: &Fetch) -> Result<(shelf::Opened, u64)> {
+        match self.loader.load(&fetch.run).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => self.loader.load(&fetch.run).await,
+            loaded => loaded,
+        }
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {

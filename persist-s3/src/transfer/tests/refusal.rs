@@ -1,5 +1,8 @@
 use super::bucket::{Volume, file};
-use crate::transfer::read::{FetchOptions, Held};
+use crate::{
+    format::crypt::CallerKey,
+    transfer::read::{FetchOptions, Held},
+};
 use object_store::{ObjectStoreExt, PutPayload};
 use persist_core::{ErrorKind, tree::TreeSource};
 
@@ -48,4 +51,23 @@ async fn what_is_no_file_is_not_read() {
     let none = persist_core::tree::TreePath::new("none").unwrap();
     assert_eq!(tree.read(&none, 0..1).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert!(tree.entry(&none).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_bit_that_changes_on_its_way_is_asked_for_once_more_and_is_never_given() {
+    for caller in [None, Some(CallerKey::new([3; 32]))] {
+        // They share a frame, whose middle is in the sixth.
+        let files: Vec<_> = (0..11).map(|n| file(&format!("f{n:02}"), n, 8 << 10)).collect();
+        let volume = Volume::write(&files, caller.as_ref()).await;
+        let chunk = &volume.chunks[5];
+        let wanted = volume.fetcher(FetchOptions::default()).chunk(chunk).await.unwrap();
+        volume.bucket.flip(1);
+        volume.bucket.taken();
+        assert_eq!(volume.fetcher(FetchOptions::default()).chunk(chunk).await.unwrap(), wanted);
+        assert_eq!(volume.bucket.taken().0, 2);
+        volume.bucket.flip(usize::MAX);
+        let error = volume.fetcher(FetchOptions::default()).chunk(chunk).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        volume.bucket.flip(0);
+    }
 }
