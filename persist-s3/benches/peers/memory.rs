@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-/// Small files, a hundred in a directory.
+/// Small files, a hundred in a directory, unless `PERSIST_FILES` says otherwise.
 const FILES: usize = 100_000;
 /// Of each of them, about.
 const SMALL: usize = 4 << 10;
@@ -28,7 +28,7 @@ pub fn measure(work: &Path) {
         let mut reader = node::Running::start(&server.url, &scratch.join("reader"));
         measured(what, ("open and hydrate", node::ATTACH), &mut reader, &mut server);
     };
-    one("100,000 files of 4 KiB", small);
+    one(&format!("{} files of 4 KiB", files()), small);
     one("one file of 1 GiB", large);
 }
 
@@ -44,10 +44,14 @@ fn measured(what: &str, (phase, told): (&str, &str), node: &mut node::Running, s
     );
 }
 
+fn files() -> usize {
+    std::env::var("PERSIST_FILES").map_or(FILES, |text| text.parse().unwrap())
+}
+
 /// Text that is unlike that of any other file, and compresses about as source code does.
 fn small(root: &Path) {
     let mut random = fastrand::Rng::with_seed(1);
-    for n in 0..FILES {
+    for n in 0..files() {
         let directory = root.join(format!("{}", n / 100));
         fs::create_dir_all(&directory).unwrap();
         let mut content = Vec::with_capacity(SMALL + 64);
