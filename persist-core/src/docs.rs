@@ -72,4 +72,7 @@ pub mod decisions {
 
     #[doc = include_str!("../docs/decisions/0012-a-workspace-is-a-volume-of-a-directory-store.md")]
     pub mod a_workspace_is_a_volume_of_a_directory_store {}
+
+    #[doc = include_str!("../docs/decisions/0014-leases-on-directories.md")]
+    pub mod leases_on_directories {}
 }

@@ -1,11 +1,13 @@
 //! What a URL says: the way in, the server, the export, and the store's directory below it. Pure.
 
-use crate::profile::{self, Profile};
+use crate::{
+    profile::{self, Profile},
+    times::{LEASE, PATIENCE, Times},
+};
 use persist_core::{Error, Result, StoreUrl};
 use std::{
     fmt,
     path::{Component, Path, PathBuf},
-    time::Duration,
 };
 
 /// A server's export is mounted by us.
@@ -19,8 +21,8 @@ pub(crate) const MOUNTED_SCHEME: &str = "nfs+mounted";
 pub(crate) enum Way {
     /// By a mount of ours.
     Export(Box<Address>),
-    /// By a mount of somebody else, at this absolute path; its server has so long for one small answer.
-    Mounted(PathBuf, Duration),
+    /// By a mount of somebody else, at this absolute path.
+    Mounted(PathBuf, Times),
 }
 
 /// What is mounted how, and where below it the store is.
@@ -30,8 +32,7 @@ pub(crate) struct Address {
     pub(crate) profile: Profile,
     /// Relative, without `..`; empty for the export itself.
     pub(crate) directory: PathBuf,
-    /// How long the server has for one small answer.
-    pub(crate) patience: Duration,
+    pub(crate) times: Times,
 }
 
 /// An export of a server.
@@ -55,7 +56,7 @@ impl Way {
     pub(crate) fn parse(url: &StoreUrl) -> Result<Self> {
         match url.scheme() {
             SCHEME => Address::parse(url).map(|address| Self::Export(Box::new(address))),
-            MOUNTED_SCHEME => Ok(Self::Mounted(mounted_path(url)?, profile::patience(url)?)),
+            MOUNTED_SCHEME => Ok(Self::Mounted(mounted_path(url)?, Times::parse(url)?)),
             _ => Err(invalid("not the URL of an NFS store")),
         }
     }
@@ -77,8 +78,8 @@ impl Address {
             return Err(invalid("an export with a comma or a newline cannot be mounted"));
         }
         let directory = url.query().get(profile::DIRECTORY).map_or("", String::as_str);
-        let (directory, patience) = (below(directory)?, profile::patience(url)?);
-        Ok(Self { export: Export { host, port, path }, profile, directory, patience })
+        let (directory, times) = (below(directory)?, Times::parse(url)?);
+        Ok(Self { export: Export { host, port, path }, profile, directory, times })
     }
 }
 
@@ -131,7 +132,7 @@ fn mounted_path(url: &StoreUrl) -> Result<PathBuf> {
     if !url.authority().is_empty() {
         return Err(invalid("what is mounted already has no server in its URL").advise(advice));
     }
-    url.allow_keys(&[profile::PATIENCE])?;
+    url.allow_keys(&[PATIENCE, LEASE])?;
     match url.path() {
         "" | "/" => Err(invalid("the store has a directory of its own").advise(advice)),
         path => Ok(PathBuf::from(path)),
@@ -145,6 +146,7 @@ fn invalid(what: &'static str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn export(url: &str) -> Result<Address> {
         match Way::parse(&url.parse()?)? {
@@ -194,8 +196,12 @@ mod tests {
     #[test]
     fn a_path_that_is_mounted_already_is_taken_as_it_is() {
         let way = Way::parse(&"nfs+mounted:///srv/a".parse().unwrap()).unwrap();
-        assert_eq!(way, Way::Mounted("/srv/a".into(), Duration::from_secs(5)));
-        let patient = Way::parse(&"nfs+mounted:///srv/a?patience=60".parse().unwrap()).unwrap();
-        assert_eq!(patient, Way::Mounted("/srv/a".into(), Duration::from_secs(60)));
+        let times = |patience, lease| Times {
+            patience: Duration::from_secs(patience),
+            lease: Duration::from_secs(lease),
+        };
+        assert_eq!(way, Way::Mounted("/srv/a".into(), times(5, 60)));
+        let patient = Way::parse(&"nfs+mounted:///srv/a?patience=60&lease=10".parse().unwrap()).unwrap();
+        assert_eq!(patient, Way::Mounted("/srv/a".into(), times(60, 10)));
     }
 }

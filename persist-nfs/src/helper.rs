@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_keeps_no_file_of_ours_open() {
+    fn a_file_that_is_closed_while_a_helper_waits_is_closed_for_everybody() {
         let (reader, writer) = std::io::pipe().unwrap();
         let dir = tempfile::tempdir().unwrap();
         let fifo = CString::new(dir.path().join("fifo").to_str().unwrap()).unwrap();
@@ -174,7 +174,7 @@ mod tests {
         .unwrap();
         let child = Child::start(Task::Open(fifo)).unwrap();
         drop(writer);
-        // The end of the pipe is seen once nobody has it open for writing: not even the helper, which waits.
+        // The end of the pipe is seen once nobody has it open for writing: not even the helper.
         let mut byte = [0];
         assert_eq!(std::io::Read::read(&mut &reader, &mut byte).unwrap(), 0);
         assert_eq!(child.ended(), None);

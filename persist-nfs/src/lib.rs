@@ -13,6 +13,7 @@
 //! | `profile` | `efs`: 1 MiB requests, `timeo=600`, `retrans=2`, `noresvport` | the kernel's own |
 //! | `directory` | the store's directory below the export | the export itself |
 //! | `patience`, also of `nfs+mounted://` | seconds that the server has for one small answer | 5 |
+//! | `lease`, also of `nfs+mounted://` | seconds after which a silent holder may be taken over | 60 |
 //! | `sec` | `sys`, `krb5`, `krb5i`, `krb5p` | what client and server agree on |
 //! | `xprtsec` | `none`, `tls`, `mtls` | none |
 //! | `context` | an SELinux label for everything in the mount | the labels of the server |
@@ -24,12 +25,22 @@
 //! were tested by their refusal alone: no such server was at hand.
 //!
 //! **Fencing is [`Advisory`](persist_core::Fencing::Advisory)**: nothing takes open files away from a writer on
-//! another host. Only a vouch declares a holder on another host dead; no lease runs out by itself.
+//! another host. A holder on another host loses a volume by a vouch, or to an attach that asks for
+//! [`Takeover::WhenExpired`](persist_core::Takeover::WhenExpired) and waits for longer than 1.25 leases: every
+//! process that serves an attachment gives a sign of life each quarter of a lease, and the challenger counts, by its
+//! own clock, how long there was none, while the server answered. Nobody else takes anything: the default is
+//! `Never`. A process that was paused for longer than its lease learns that it is fenced at its next look, within 2
+//! seconds, and at its next `sync`, which is then no success; until it stops by itself, what it writes goes into the
+//! same files as what its successor writes. Also a closed store gives no sign of life: what was left attached without
+//! a process that serves it can be taken a lease later, though its workload may still write.
 //!
 //! Locks between hosts (`flock`) are the server's: they end when their host has been silent for longer than
 //! the server's lease, so work that was interrupted on one host is finished or undone by another. A host that
 //! was cut off for longer must not go on believing that it holds one; the records decide, and they are made
 //! by link(2) under the next number, so of two writers one wins.
+//!
+//! On a mount that is there already an attach of a writer takes 37 round trips (Linux 6.1), a listing four a volume whose
+//! directories were seen before and 22 else, and a snapshot on 4.2 moves no bytes of files.
 //!
 //! **A server that is gone** makes every call `Unavailable` within seconds, `close` too. So does `detach`, unless it
 //! is told [`BusyFiles::Lazy`](persist_core::attachment::BusyFiles): then the target leaves this node within
@@ -51,6 +62,7 @@ mod place;
 mod profile;
 mod server;
 mod store;
+mod times;
 
 pub use store::NfsStore;
 
@@ -70,9 +82,9 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 use store::Opened;
+use times::Times;
 
 /// The schemes of the URLs of this store.
 pub const SCHEMES: [&str; 2] = [address::SCHEME, address::MOUNTED_SCHEME];
@@ -107,7 +119,7 @@ pub async fn open_nfs(url: &StoreUrl, options: OpenOptions) -> Result<NfsStore> 
     let opened = async {
         match Way::parse(url)? {
             Way::Export(address) => open_export(url, *address, options).await,
-            Way::Mounted(path, patience) => open_mounted(url, path, patience, options).await,
+            Way::Mounted(path, times) => open_mounted(url, path, times, options).await,
         }
     };
     opened.await.map_err(|error| if error.operation().is_some() { error } else { error.during("open", url) })
@@ -121,7 +133,7 @@ async fn open_export(url: &StoreUrl, address: Address, options: OpenOptions) -> 
         )
         .advise("set OpenOptions::state_directory, for instance to /run/NAME of your service"));
     };
-    let Address { export, profile, directory, patience } = address;
+    let Address { export, profile, directory, times } = address;
     let (version, source) = (profile.version, export.source());
     let (mounted, state) = blocking(move || {
         let state = local(state)?;
@@ -129,7 +141,7 @@ async fn open_export(url: &StoreUrl, address: Address, options: OpenOptions) -> 
     })
     .await?;
     let mounted_at = mounted.at();
-    let on = Place { at: &mounted_at, directory: &directory, version, source, patience, state: Some(state) };
+    let on = Place { at: &mounted_at, directory: &directory, version, source, times, state: Some(state) };
     match on_mount(url, on, options).await {
         Ok(opened) => Ok(NfsStore::new(opened, Some(mounted)).settled().await),
         Err(error) => {
@@ -140,12 +152,7 @@ async fn open_export(url: &StoreUrl, address: Address, options: OpenOptions) -> 
     }
 }
 
-async fn open_mounted(
-    url: &StoreUrl,
-    path: PathBuf,
-    patience: Duration,
-    options: OpenOptions,
-) -> Result<NfsStore> {
+async fn open_mounted(url: &StoreUrl, path: PathBuf, times: Times, options: OpenOptions) -> Result<NfsStore> {
     let used = if options.mode == OpenMode::ReadOnly { Use::Reading } else { Use::Writing };
     let looked = path.clone();
     let (at, version, source) = blocking(move || covering(&looked, used)).await?;
@@ -154,7 +161,7 @@ async fn open_mounted(
         Some(state) => Some(blocking(move || local(state)).await?),
         None => None,
     };
-    let on = Place { at: &at, directory: &directory, version, source, patience, state };
+    let on = Place { at: &at, directory: &directory, version, source, times, state };
     Ok(NfsStore::new(on_mount(url, on, options).await?, None).settled().await)
 }
 
@@ -172,7 +179,7 @@ struct Place<'a> {
     directory: &'a Path,
     version: Version,
     source: String,
-    patience: Duration,
+    times: Times,
     state: Option<PathBuf>,
 }
 
@@ -187,7 +194,7 @@ fn covering(path: &Path, used: Use) -> Result<(PathBuf, Version, String)> {
 }
 
 async fn on_mount(url: &StoreUrl, on: Place<'_>, options: OpenOptions) -> Result<Opened> {
-    let server = Server::behind(on.at, on.patience)?;
+    let server = Server::behind(on.at, on.times.patience)?;
     let mode = options.mode;
     let node = options.node.as_ref().map(|node| node.id.clone());
     let clock = Arc::clone(&options.environment.clock);
@@ -197,7 +204,7 @@ async fn on_mount(url: &StoreUrl, on: Place<'_>, options: OpenOptions) -> Result
         location: url.to_string(),
         trust: Trust::Untrusted,
     };
-    let mount = On { server: server.clone(), version: on.version, source: on.source };
+    let mount = On { server: server.clone(), version: on.version, source: on.source, lease: on.times.lease };
     let opened = DirectoryStore::open(place, options, move |root| NfsPlace::probe(root, &mount, mode));
     let inner = server.watch(opened).await?;
     let id = inner.info().id.clone();

@@ -18,13 +18,14 @@ use persist_core::{
     progress::Meter,
     volume::Import,
 };
-use std::{fs, os::unix::fs::MetadataExt, path::Path, sync::Arc};
+use std::{fs, os::unix::fs::MetadataExt, path::Path, sync::Arc, time::Duration};
 
 /// A directory on an NFS mount: as one of this host, but for who may be declared dead.
 #[derive(Debug)]
 pub(crate) struct NfsPlace {
     host: HostPlace,
     server: Server,
+    lease: Duration,
 }
 
 /// The mount that a store is on.
@@ -33,6 +34,7 @@ pub(crate) struct On {
     pub(crate) server: Server,
     pub(crate) version: Version,
     pub(crate) source: String,
+    pub(crate) lease: Duration,
 }
 
 impl NfsPlace {
@@ -51,9 +53,9 @@ impl NfsPlace {
         }
         check_squash(at)?;
         let found = Findings::probe(at, look, mode).map_err(explain)?;
-        let characteristics = characteristics(&found, mount.version, &mount.source);
+        let characteristics = characteristics(&found, mount.version, &mount.source, mount.lease);
         let host = HostPlace::new(at.to_owned(), capabilities(&found), characteristics)?;
-        Ok(Arc::new(Self { host, server: mount.server.clone() }))
+        Ok(Arc::new(Self { host, server: mount.server.clone(), lease: mount.lease }))
     }
 }
 
@@ -96,6 +98,10 @@ impl Place for NfsPlace {
 
     fn reach(&self) -> Result<()> {
         self.server.ask()
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        Some(self.lease)
     }
 
     fn free_bytes(&self, at: &Path) -> Result<u64> {
@@ -147,7 +153,7 @@ fn capabilities(found: &Findings) -> Capabilities {
     flags
 }
 
-fn characteristics(found: &Findings, version: Version, source: &str) -> Characteristics {
+fn characteristics(found: &Findings, version: Version, source: &str, lease: Duration) -> Characteristics {
     let mut known = Characteristics::default();
     known.survives = Survives::HostLoss;
     known.survives_evidence = Evidence::Assumed;
@@ -159,18 +165,23 @@ fn characteristics(found: &Findings, version: Version, source: &str) -> Characte
     if let Tried::Done(probed) = &found.tried {
         known.fsync_latency = Some(probed.fsync_latency);
     }
-    known.remarks = remarks(found, version);
+    known.remarks = remarks(found, version, lease);
     known
 }
 
 /// Why a flag is missing and what is assumed, one sentence each.
-fn remarks(found: &Findings, version: Version) -> Vec<String> {
+fn remarks(found: &Findings, version: Version, lease: Duration) -> Vec<String> {
     let mut remarks = vec![
         "that the server keeps what it acknowledged is assumed: an export with `async` looks the same from here"
             .to_owned(),
         "no FAST and no LOCAL_IO: every durable write goes through the network; databases belong on local storage"
             .to_owned(),
         "fencing is Advisory: a process that lost its attachment keeps the files that it has open".to_owned(),
+        format!(
+            "leases of {} s: who is silent for longer loses a volume to an attach with Takeover::WhenExpired, and to \
+             nobody else",
+            lease.as_secs()
+        ),
         "no INSTANT_SNAPSHOTS: a snapshot goes through every file".to_owned(),
         "no ENFORCED_SIZE and no ID_MAP: NFS has neither".to_owned(),
     ];
@@ -249,8 +260,6 @@ mod tests {
             process::{this_host, this_process},
         },
     };
-    use std::time::Duration;
-
     fn found(abilities: Abilities, tried: Option<Tried>) -> Findings {
         let probed = Probed::new(abilities, Duration::from_millis(1));
         Findings {
@@ -279,9 +288,12 @@ mod tests {
             assert_eq!(flags.contains(Capabilities::CLONES), clones);
             assert_eq!(flags.contains(shared), writes);
         }
-        let known = characteristics(&found(Abilities::empty(), None), Version::V41, "files:/srv");
+        const LEASE: Duration = Duration::from_secs(60);
+        let known = characteristics(&found(Abilities::empty(), None), Version::V41, "files:/srv", LEASE);
         assert_eq!((known.fencing, known.survives_evidence), (Fencing::Advisory, Evidence::Assumed));
-        assert!(known.remarks.iter().any(|remark| remark.contains("4.1 cannot clone")));
+        for said in ["4.1 cannot clone", "leases of 60 s"] {
+            assert!(known.remarks.iter().any(|remark| remark.contains(said)), "{said}");
+        }
     }
 
     #[test]

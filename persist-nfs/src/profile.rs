@@ -6,6 +6,7 @@
 //! | `profile` | `efs`: what Amazon EFS asks its clients for | the kernel's own |
 //! | `directory` | the store's directory below the export | the export itself |
 //! | `patience` | seconds that the server has for one small answer, 1 to 600 | 5 |
+//! | `lease` | seconds after which a silent holder may be taken over, 10 to 3600 | 60 |
 //! | `sec` | `sys`, `krb5`, `krb5i`, `krb5p` | what client and server agree on |
 //! | `xprtsec` | `none`, `tls`, `mtls` | none |
 //! | `context` | an SELinux label for everything in the mount | the labels of the server |
@@ -14,25 +15,21 @@
 //! | `retrans` | a number | 2 |
 //! | `nconnect` | 1 to 16 connections | 1 |
 //!
-//! All but `profile`, `directory` and `patience` are options of nfs(5) under their own names. Mounts are hard.
+//! All but `profile`, `directory`, `patience` and `lease` are options of nfs(5) under their own names. Mounts are hard.
 
 mod verify;
 
 pub(crate) use verify::{Use, check_mounted, differences};
 
-use crate::server;
+use crate::times::{LEASE, PATIENCE};
 use persist_core::{Error, Result, StoreUrl};
-use std::time::Duration;
 
 /// The key of the store's directory below the export.
 pub(crate) const DIRECTORY: &str = "directory";
 
-/// The key of how long the server has for one small answer.
-pub(crate) const PATIENCE: &str = "patience";
-
 /// Every key that a URL may carry.
-const KEYS: [&str; 12] = [
-    "version", "profile", DIRECTORY, PATIENCE, "sec", "xprtsec", "context", "rsize", "wsize", "timeo",
+const KEYS: [&str; 13] = [
+    "version", "profile", DIRECTORY, PATIENCE, LEASE, "sec", "xprtsec", "context", "rsize", "wsize", "timeo",
     "retrans", "nconnect",
 ];
 
@@ -136,16 +133,6 @@ impl Profile {
     }
 }
 
-/// How long the server has for one small answer, before it counts as silent.
-///
-/// # Errors
-/// `Invalid` for what is not a number of seconds from 1 to 600.
-pub(crate) fn patience(url: &StoreUrl) -> Result<Duration> {
-    let Some(text) = url.query().get(PATIENCE) else { return Ok(server::PATIENCE) };
-    let seconds = text.parse().ok().filter(|seconds| (1..=600).contains(seconds));
-    seconds.map(Duration::from_secs).ok_or_else(|| wrong(PATIENCE, text, "1 to 600 seconds"))
-}
-
 fn check(key: &'static str, value: &str) -> Result<()> {
     let number = |least: u32, most: u32| value.parse().is_ok_and(|n: u32| (least..=most).contains(&n));
     let (holds, known) = match key {
@@ -164,7 +151,7 @@ fn check(key: &'static str, value: &str) -> Result<()> {
     if holds { Ok(()) } else { Err(wrong(key, value, known)) }
 }
 
-fn wrong(key: &'static str, value: &str, known: &'static str) -> Error {
+pub(crate) fn wrong(key: &'static str, value: &str, known: &'static str) -> Error {
     Error::invalid(key, "not a value of this option")
         .context("value", format_args!("{value:?}"))
         .advise(format!("it is {known}"))

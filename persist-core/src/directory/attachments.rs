@@ -3,13 +3,15 @@
 //! The record `attachments/<id>` is the truth and the intent at once: it comes before mounts and links,
 //! which are made again from it, and goes after them. `served/<id>`, held by flock(2), says which process
 //! serves it: one opened store handle at a time, so that a second handle in the same process is refused as
-//! a second process is. An attachment that nobody serves is there to be adopted.
+//! a second process is. An attachment that nobody serves is there to be adopted. Where leases run out, who serves
+//! one writes signs of life into that file.
 //!
 //! Durable steps (fsync(2)): attach 4 (an epoch and a record, each a file and its directory), attach of a
 //! reader or of a further claim 2, detach 1; syncfs(2) once at detach.
 
 mod adopt;
 mod attach;
+mod beats;
 mod decide;
 mod detach;
 mod list;
@@ -67,7 +69,8 @@ impl Engine {
                 attached => return self.handle(attached?),
             };
             let Some(left) = wait_left(&request.options, begun) else { return Err(refused) };
-            let pause = pauses.next().map_or(left, |pause| pause.min(left));
+            let longest = self.place.lease().map_or(left, |lease| beats::between_looks(lease).min(left));
+            let pause = pauses.next().map_or(longest, |pause| pause.min(longest));
             tokio::select! {
                 () = departed => pauses = PAUSES,
                 () = tokio::time::sleep(pause) => {}

@@ -104,10 +104,15 @@ impl Durable {
     fn draft(&self, parent: &Path, bytes: &[u8]) -> Result<NamedTempFile> {
         let mut refused = None;
         let create = |path: &Path| {
-            let created = File::options().read(true).write(true).create_new(true).mode(0o600).open(path);
+            let mut options = File::options();
+            options.read(true).write(true).create(true).truncate(false).mode(0o600);
+            let created = options.custom_flags(libc::O_NOFOLLOW).open(path);
             created.inspect_err(|e| refused = e.raw_os_error())
         };
-        let named = tempfile::Builder::new().prefix(DRAFT_PREFIX).make_in(parent, create);
+        // 122 bits of the kernel's randomness make it ours alone. Exclusive creation would too, for two round trips
+        // more to a file server: it sets the attributes afterwards (RFC 8881, section 18.16.3).
+        let name = format!("{DRAFT_PREFIX}{}", uuid::Uuid::new_v4());
+        let named = tempfile::Builder::new().prefix(&name).rand_bytes(0).make_in(parent, create);
         // The wrapper that names the path hides the kernel's number.
         let bare = |e: io::Error| refused.map_or(e, io::Error::from_raw_os_error);
         let draft = named.map_err(|e| cause(bare(e), "create", parent.display()))?;

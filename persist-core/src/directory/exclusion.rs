@@ -12,7 +12,7 @@ use crate::{
     wait::until_found,
 };
 use rustix::{
-    fs::{FlockOperation, Mode, OFlags, flock, open},
+    fs::{AtFlags, FlockOperation, Mode, OFlags, StatxFlags, flock, makedev, open, statx},
     io::Errno,
 };
 use std::{fs::File, os::unix::fs::MetadataExt, path::Path};
@@ -61,7 +61,8 @@ impl Exclusion {
     }
 
     fn lock(path: &Path, hold: Hold, create: OFlags) -> Result<Option<Self>> {
-        if let Some(parent) = path.parent() {
+        // One that may be created is asked of the server by its name anyway, and looked at once it is held.
+        if let Some(parent) = path.parent().filter(|_| create.is_empty()) {
             fresh::refresh(parent).map_err(|e| cause(e, "look at", parent.display()))?;
         }
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | create;
@@ -87,9 +88,12 @@ impl Exclusion {
 }
 
 fn is_at(file: &File, path: &Path) -> Result<bool> {
-    let held = file.metadata().map_err(|e| cause(e, "stat", path.display()))?;
+    // Which file it is never changes: the server need not be asked, as it would be after every lock.
+    let held = statx(file, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC, StatxFlags::INO);
+    let held = held.map_err(|e| cause(e, "stat", path.display()))?;
+    let device = makedev(held.stx_dev_major, held.stx_dev_minor);
     match fresh::symlink_metadata(path) {
-        Ok(there) => Ok((there.dev(), there.ino()) == (held.dev(), held.ino())),
+        Ok(there) => Ok((there.dev(), there.ino()) == (device, held.stx_ino)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Error::not_found("removed meanwhile")),
         Err(e) => Err(cause(e, "stat", path.display())),
     }

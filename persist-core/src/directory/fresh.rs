@@ -3,7 +3,8 @@
 //! An NFS client believes what it has seen of a directory, absences included, for up to a minute
 //! (`acdirmax` of nfs(5)). Every name below a directory is looked up again once the directory's own
 //! attributes were fetched from the server and differ; so that is done before a decision rests on a name
-//! (`AT_STATX_FORCE_SYNC` of statx(2)). On a local filesystem it is one cheap call.
+//! (`AT_STATX_FORCE_SYNC` of statx(2)). On a local filesystem it is one cheap call. A directory that is opened is
+//! asked about by that alone (close-to-open consistency of nfs(5); mounts with `nocto` are refused).
 
 use rustix::{
     fs::{AtFlags, CWD, StatxFlags, statx},
@@ -20,8 +21,14 @@ const SILLY_PREFIX: &str = ".nfs";
 /// # Errors
 /// As the filesystem reports them.
 pub(super) fn read_dir(directory: &Path) -> io::Result<fs::ReadDir> {
-    refresh(directory)?;
-    fs::read_dir(directory)
+    match fs::read_dir(directory) {
+        // Absences are remembered.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            refresh(directory)?;
+            fs::read_dir(directory)
+        }
+        opened => opened,
+    }
 }
 
 /// As [`fs::read`], of the file that has the name now.

@@ -138,6 +138,10 @@ impl Place for HostPlace {
         Ok(())
     }
 
+    fn lease(&self) -> Option<std::time::Duration> {
+        None
+    }
+
     fn free_bytes(&self, at: &Path) -> Result<u64> {
         let found = rustix::fs::statvfs(at).map_err(|error| cause(error, "look at", at.display()))?;
         Ok(found.f_bavail.saturating_mul(found.f_frsize))

@@ -70,13 +70,23 @@ impl Engine {
         }
     }
 
+    /// The volume that the newest record of `name` names, in whatever state it is.
+    ///
+    /// # Errors
+    /// `Corrupt`; as the filesystem reports them.
+    pub(crate) fn volume_named(&self, name: &VolumeName) -> Result<Option<VolumeId>> {
+        Ok(match records::newest(&self.layout.name(name))? {
+            Some(Numbered { record: NameRecord::Names(id), .. }) => Some(id),
+            _ => None,
+        })
+    }
+
     /// Whether the newest record of `name` says that it is the volume `id`.
     ///
     /// # Errors
     /// `Corrupt`; as the filesystem reports them.
     pub(crate) fn names(&self, name: &VolumeName, id: &VolumeId) -> Result<bool> {
-        let newest = records::newest::<NameRecord>(&self.layout.name(name))?;
-        Ok(newest.is_some_and(|newest| newest.record == NameRecord::Names(id.clone())))
+        Ok(self.volume_named(name)?.as_ref() == Some(id))
     }
 
     /// Makes the name of a ready volume durable, before anything is built on it, if it may not be: its creator

@@ -8,7 +8,7 @@ use crate::{
     progress::Meter,
     tree::TreeTotals,
 };
-use std::{fmt::Debug, path::Path};
+use std::{fmt::Debug, path::Path, time::Duration};
 
 /// The filesystem under a store, seen by the engine. Every method blocks and is called on threads that
 /// may; long ones count into the [`Meter`] and stop at [`Meter::check`].
@@ -76,13 +76,17 @@ pub trait Place: Debug + Send + Sync + 'static {
     /// `Unavailable` if it does not.
     fn reach(&self) -> Result<()>;
 
+    /// How long a holder that gives no sign of life keeps its attachments from whoever asks for
+    /// [`Takeover::WhenExpired`](crate::Takeover::WhenExpired); `None` where no lease runs out.
+    fn lease(&self) -> Option<Duration>;
+
     /// Bytes that can still be written below `at`.
     ///
     /// # Errors
     /// As the filesystem reports them.
     fn free_bytes(&self, at: &Path) -> Result<u64>;
 
-    /// What this host can say about a holder.
+    /// What this host can say about a holder; never [`Expired`](Verdict::Expired).
     fn verdict(&self, holder: &Holder, here: &Node) -> Verdict;
 
     /// Puts a mount of ours on `request.target`, or finds the very same one there. Only called with
@@ -171,4 +175,6 @@ pub enum Verdict {
     Dead(String),
     /// Nothing here proves either.
     CannotTell,
+    /// Nothing proves either, and a challenger saw no sign of life for a whole lease.
+    Expired,
 }

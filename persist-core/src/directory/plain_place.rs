@@ -137,6 +137,10 @@ impl Place for PlainPlace {
         Ok(())
     }
 
+    fn lease(&self) -> Option<std::time::Duration> {
+        None
+    }
+
     fn free_bytes(&self, _: &Path) -> Result<u64> {
         Ok(1 << 40)
     }

@@ -84,14 +84,21 @@ impl Engine {
         self.check_writable()?;
         loop {
             meter.check()?;
-            let seen = self.locate(name)?;
-            let alone = match self.exclude(&seen.layout, meter) {
-                // It was removed while we waited; the name may be another volume's by now.
-                Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            // Only which volume it is: what its records say counts once nobody else can change them.
+            let seen = match self.volume_named(name)? {
+                Some(id) => self.layout.volume(&id),
+                None => self.locate(name)?.layout,
+            };
+            let alone = match self.exclude(&seen, meter) {
+                // It was removed while we waited; the name may be another volume's by now, or say nothing true.
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    self.locate(name)?;
+                    continue;
+                }
                 held => held?,
             };
             let now = self.locate(name)?;
-            if now.layout == seen.layout {
+            if now.layout == seen {
                 self.confirm_name(&now)?;
                 return Ok((alone, now));
             }

@@ -3,6 +3,7 @@
 mod probe;
 mod quota;
 
+pub(super) use probe::PREFIX as PROBE_PREFIX;
 pub use probe::probe;
 pub use quota::{Quota, limit_bytes, quota, referenced_bytes};
 

@@ -7,7 +7,7 @@ pub use class::{Class, Foreign, Kind, classify};
 use super::{Writes, btrfs, cause::cause, mountinfo::MountTable};
 use crate::error::Result;
 use rustix::{
-    fs::{AtFlags, CWD, SeekFrom, StatVfsMountFlags, StatxFlags, XattrFlags},
+    fs::{AtFlags, CWD, Mode, OFlags, SeekFrom, StatVfsMountFlags, StatxFlags, XattrFlags, open},
     io::Errno,
 };
 use std::{
@@ -115,17 +115,18 @@ pub fn foreign(path: &Path) -> Result<Option<(Foreign, String)>> {
 }
 
 /// Tries what the filesystem of the writable directory `at` does. Leaves nothing behind, also when killed,
-/// except on btrfs: an empty directory `.draft-probe-*`, which the next probe removes.
+/// except on btrfs: an empty directory `.draft-probe-*`, which the next probe removes; and where a file needs a name (NFS):
+/// a small file of such a name.
 ///
 /// # Errors
 /// As the filesystem reports them, where it cannot even keep a small file.
 pub fn probe(at: &Path) -> Result<Probed> {
     let named = |error: std::io::Error| cause(error, "probe", at.display());
-    let file = tempfile::tempfile_in(at).map_err(named)?;
+    let file = unnamed(at).map_err(named)?;
     let fsync_latency = flush_time(&file).map_err(named)?;
     let mut abilities = Abilities::empty();
-    abilities.set(Abilities::REFLINK, tempfile::tempfile_in(at).is_ok_and(|to| clones(&file, &to)));
-    abilities.set(Abilities::HOLES, tempfile::tempfile_in(at).is_ok_and(|file| seeks_holes(&file)));
+    abilities.set(Abilities::REFLINK, unnamed(at).is_ok_and(|to| clones(&file, &to)));
+    abilities.set(Abilities::HOLES, unnamed(at).is_ok_and(|file| seeks_holes(&file)));
     abilities.set(Abilities::USER_XATTRS, keeps_xattr(&file, "user.persist"));
     abilities.set(Abilities::TRUSTED_XATTRS, keeps_xattr(&file, "trusted.persist"));
     abilities.set(Abilities::LABELS, takes_label(&file));
@@ -133,6 +134,16 @@ pub fn probe(at: &Path) -> Result<Probed> {
         abilities |= btrfs::probe(at)?;
     }
     Ok(Probed { abilities, fsync_latency })
+}
+
+/// A file that nobody else sees: without a name, or, where there is no such thing (NFS), with one of a probe for a
+/// moment. Whoever makes a store at that moment must not take it for somebody's file.
+fn unnamed(at: &Path) -> std::io::Result<File> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    match open(at, flags, Mode::RUSR | Mode::WUSR) {
+        Ok(file) => Ok(file.into()),
+        Err(_) => Ok(tempfile::Builder::new().prefix(btrfs::PROBE_PREFIX).tempfile_in(at)?.into_file()),
+    }
 }
 
 /// Whether SELinux decides on this host, so that new files inherit the label of their directory.

@@ -76,8 +76,9 @@ impl Child {
         let top = memory.stack.as_mut_ptr_range().end.cast();
         let argument = (&raw mut *memory.task).cast();
         let mut handle: libc::c_int = -1;
-        // The table of descriptors is shared until `perform` has one of its own: a copy would keep every flock of
-        // this process for as long as the helper lives. No exit signal: the embedding program gets no `SIGCHLD`,
+        // The table of descriptors is shared: a copy would keep every flock of this process for as long as the helper
+        // lives, and closing a copy (close_range(2)) writes out what is dirty in it, which waits for the very server
+        // that is gone. No exit signal: the embedding program gets no `SIGCHLD`,
         // and its own wait calls do not see this child (clone(2)).
         let flags = libc::CLONE_VM | libc::CLONE_FILES | libc::CLONE_PIDFD;
         let before = block_signals();
@@ -171,28 +172,11 @@ fn restore_signals(before: &libc::sigset_t) {
 extern "C" fn perform(task: *mut libc::c_void) -> libc::c_int {
     // SAFETY: `Child::start` gives a task that nobody changes and that stays until the helper has ended.
     let task = unsafe { &*task.cast::<Task>() };
-    own_descriptors(match task {
-        Task::Create(context) => context.as_raw_fd(),
-        _ => -1,
-    });
     // Best effort: a helper that outlives its parent ends with its one call.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     match make(task) {
         Ok(()) => 0,
         Err(error) => error.raw_os_error(),
-    }
-}
-
-/// Gives this process a table of descriptors of its own with only `kept` in it, and leaves the parent's alone
-/// (`CLOSE_RANGE_UNSHARE` of close_range(2)).
-fn own_descriptors(kept: libc::c_int) {
-    let unshare = libc::CLOSE_RANGE_UNSHARE;
-    // SAFETY: plain numbers, and descriptors that nothing in this process uses.
-    unsafe {
-        libc::syscall(libc::SYS_close_range, kept + 1, libc::c_uint::MAX, unshare);
-        if kept > 0 {
-            libc::syscall(libc::SYS_close_range, 0, kept - 1, unshare);
-        }
     }
 }
 

@@ -61,6 +61,11 @@ pub(crate) fn check_mounted(mount: &Mount, used: Use) -> Result<Version> {
         let error = Error::unsupported(Capabilities::PORTABLE, "not a version of NFS that is supported");
         refusal(error.context("vers", value(mount, "vers"))).advise("mount it with vers=4.2 or vers=4.1")
     })?;
+    if has(mount, "nocto") {
+        let why = "the mount believes what it remembers of files that others change";
+        let error = Error::new(ErrorKind::Invalid, why).context("option", "nocto");
+        return Err(refusal(error).advise("mount it without nocto"));
+    }
     let breaks = [
         (!has(mount, "hard"), "hard", "the mount is soft: it gives up writes that were believed to be kept"),
         (
@@ -157,6 +162,10 @@ mod tests {
             let options = AS_ASKED.replace(old, new);
             assert_eq!(check("nfs4", &options, Use::Writing), Err(ErrorKind::Invalid), "{new}");
             assert_eq!(check("nfs4", &options, Use::Reading), Ok(Version::V42), "{new}");
+        }
+        for used in [Use::Reading, Use::Writing] {
+            let options = AS_ASKED.replace("rw", "rw,nocto");
+            assert_eq!(check("nfs4", &options, used), Err(ErrorKind::Invalid));
         }
         let four_zero = AS_ASKED.replace("4.2", "4.0");
         assert_eq!(check("nfs4", &four_zero, Use::Reading), Err(ErrorKind::Unsupported));

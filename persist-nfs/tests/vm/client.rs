@@ -4,15 +4,18 @@
 
 use futures::TryStreamExt;
 use persist_core::{
-    Access, AttachOptions, AttachmentId, DetachOptions, Error, Node, OpenMode, OpenOptions, Result, Takeover,
-    VolumeStore, Vouch, Workload,
+    Access, AttachOptions, Attachment, AttachmentId, CreateOptions, DetachOptions, Error, Node, OpenMode,
+    OpenOptions, Result, Takeover, VolumeStore, Vouch, Workload,
     attachment::{AttachmentFilter, BusyFiles},
-    volume::ListOptions,
+    care::PruneOptions,
+    volume::{ListOptions, Source},
 };
 use std::{
+    collections::HashMap,
     io::{BufRead, Write},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 /// The first argument of a host.
@@ -28,6 +31,7 @@ pub fn main(words: &[String]) -> ExitCode {
             .with_node(node)
             .with_state_directory(format!("/tmp/{name}"));
         let store = persist_nfs::open(&url.parse().unwrap(), options).await;
+        let mut handles = Handles::new();
         let store = match store {
             Ok(store) => store,
             Err(error) => {
@@ -39,7 +43,7 @@ pub fn main(words: &[String]) -> ExitCode {
         for line in std::io::stdin().lock().lines() {
             let line = line.unwrap();
             let words: Vec<&str> = line.split(' ').collect();
-            say(command(&store, &words).await);
+            say(command(&store, &mut handles, &words).await);
         }
         ExitCode::SUCCESS
     })
@@ -55,7 +59,10 @@ fn say(answer: Result<String>) {
     out.flush().unwrap();
 }
 
-async fn command(store: &Arc<dyn VolumeStore>, words: &[&str]) -> Result<String> {
+/// The handles of what was attached, by their ids: what an application would keep.
+type Handles = HashMap<String, Attachment>;
+
+async fn command(store: &Arc<dyn VolumeStore>, handles: &mut Handles, words: &[&str]) -> Result<String> {
     Ok(match words {
         ["create", name] => store.create(&name.parse()?, Default::default()).await?.volume.id.to_string(),
         ["get", name] => store.get(&name.parse()?).await?.id.to_string(),
@@ -64,12 +71,19 @@ async fn command(store: &Arc<dyn VolumeStore>, words: &[&str]) -> Result<String>
             let found: Vec<_> = store.list(ListOptions::default()).try_collect().await?;
             found.iter().map(|volume| volume.name.to_string()).collect::<Vec<_>>().join(" ")
         }
-        ["attach", name, workload, access] => attach(store, name, workload, access, Takeover::Never).await?,
+        ["attach", name, workload, access] => {
+            keep(handles, attach(store, name, workload, access, Takeover::Never, None).await?)
+        }
+        ["take", name, workload, seconds] => {
+            let wait = Some(Duration::from_secs(seconds.parse().unwrap()));
+            keep(handles, attach(store, name, workload, "write", Takeover::WhenExpired, wait).await?)
+        }
+        ["lease", id] => format!("{:?} {:?}", handles[*id].fencing(), handles[*id].lease()),
+        ["fenced", id] => handles[*id].watch().fenced().await.to_string(),
         ["attach-at", name, workload, target] => {
             let options =
                 AttachOptions::default().with_workload(Workload::new(*workload)?).with_target(target);
-            let attachment = store.attach(&name.parse()?, options).await?;
-            format!("{} {} {}", attachment.id, attachment.epoch, attachment.path().display())
+            keep(handles, store.attach(&name.parse()?, options).await?)
         }
         ["leave", id] => {
             let lazy = DetachOptions::default().with_busy(BusyFiles::Lazy);
@@ -81,7 +95,7 @@ async fn command(store: &Arc<dyn VolumeStore>, words: &[&str]) -> Result<String>
             let held = held.ok_or_else(|| Error::not_found("no such attachment"))?;
             assert_eq!(held.epoch.to_string(), *epoch);
             let vouch = Vouch::new(held.id, held.epoch, "the test cut it off");
-            attach(store, name, workload, "write", Takeover::Vouched(vouch)).await?
+            keep(handles, attach(store, name, workload, "write", Takeover::Vouched(vouch), None).await?)
         }
         ["sync", id] => format!("{:?}", store.sync(&id_of(id)?, Default::default()).await?),
         ["detach", id] => {
@@ -99,9 +113,19 @@ async fn command(store: &Arc<dyn VolumeStore>, words: &[&str]) -> Result<String>
             let found = store.health().await?;
             found.iter().map(|health| health.reason.clone()).collect::<Vec<_>>().join(" ")
         }
+        ["prune"] => format!("{:?}", store.prune(PruneOptions::default()).await?),
+        ["churn", name] => churn(store, name).await?,
+        ["snapshot-of", name, snapshot, into] => {
+            let source = Source::Snapshot { volume: name.parse()?, snapshot: snapshot.parse()? };
+            let options = CreateOptions::default().with_source(source);
+            store.create(&into.parse()?, options).await?.volume.id.to_string()
+        }
         ["close"] => store.close().await.map(|()| String::new())?,
         ["put", path, text] => put(path, text),
-        ["fill", path, megabytes] => fill(path, megabytes.parse().unwrap()),
+        ["fill", path, blocks] => fill(path, blocks.parse().unwrap()),
+        ["plant", path, files] => plant(path, files.parse().unwrap()),
+        ["dirty", path] => dirty(path),
+        ["rm", path] => std::fs::remove_file(path).map_or_else(|e| e.to_string(), |()| "removed".into()),
         ["cat", path] => std::fs::read_to_string(path).unwrap_or_else(|e| e.to_string()),
         ["waiting"] => waiting_threads().to_string(),
         other => panic!("no such command: {other:?}"),
@@ -118,7 +142,8 @@ async fn attach(
     workload: &str,
     access: &str,
     takeover: Takeover,
-) -> Result<String> {
+    wait: Option<Duration>,
+) -> Result<Attachment> {
     let access = match access {
         "write" => Access::ReadWrite,
         "shared" => Access::SharedAcrossNodes,
@@ -127,13 +152,19 @@ async fn attach(
     };
     let mut options = AttachOptions::default().with_workload(Workload::new(workload)?).with_access(access);
     options.takeover = takeover;
+    options.wait = wait;
     if access == Access::ReadOnly {
         let target = format!("/tmp/{workload}");
         std::fs::create_dir_all(&target).unwrap();
         options = options.with_target(target);
     }
-    let attachment = store.attach(&name.parse()?, options).await?;
-    Ok(format!("{} {} {}", attachment.id, attachment.epoch, attachment.path().display()))
+    store.attach(&name.parse()?, options).await
+}
+
+fn keep(handles: &mut Handles, attachment: Attachment) -> String {
+    let said = format!("{} {} {}", attachment.id, attachment.epoch, attachment.path().display());
+    handles.insert(attachment.id.to_string(), attachment);
+    said
 }
 
 fn put(path: &str, text: &str) -> String {
@@ -157,6 +188,33 @@ fn fill(path: &str, blocks: u32) -> String {
         Ok(())
     });
     written.map_or_else(|e| e.to_string(), |()| "filled".into())
+}
+
+/// Writes, makes nothing durable, and keeps the file open.
+fn dirty(path: &str) -> String {
+    let mut file = std::fs::File::create(path).unwrap();
+    file.write_all(&[7; 1 << 16]).unwrap();
+    std::mem::forget(file);
+    "dirty".into()
+}
+
+/// Makes numbered files, each with its number in 4 KiB, all durable.
+fn plant(path: &str, files: u32) -> String {
+    let planted = (0..files).try_for_each(|n| {
+        let mut file = std::fs::File::create(format!("{path}/f{n}"))?;
+        file.write_all(format!("{n:08}").repeat(512).as_bytes())?;
+        file.sync_all()
+    });
+    planted.map_or_else(|e| e.to_string(), |()| "planted".into())
+}
+
+/// Attaches and detaches until that fails.
+async fn churn(store: &Arc<dyn VolumeStore>, name: &str) -> Result<String> {
+    loop {
+        let attached = attach(store, name, "churning", "write", Takeover::Never, None).await?;
+        store.detach(&attached.id, Default::default()).await?;
+        std::fs::write("/tmp/churning", "").unwrap();
+    }
 }
 
 /// Threads of this process that wait in the kernel and take no signal (`D` of proc_pid_stat(5)).

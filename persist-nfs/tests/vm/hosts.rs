@@ -7,6 +7,12 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
+/// Seconds: the shortest there is, because challengers wait.
+pub const LEASE: u64 = 10;
+
+/// Seconds: many times what an emulated server takes, and what each call waits for that finds it gone.
+const PATIENCE: u64 = 3;
+
 /// A client process on one of the hosts.
 pub struct Host {
     child: Child,
@@ -20,7 +26,7 @@ impl Host {
     /// Opens the store in `directory` of the export as host 1 or 2.
     pub fn start(number: u8, directory: &str) -> Self {
         let host = std::fs::read_to_string(format!("/run/client{number}")).unwrap();
-        let url = format!("nfs://10.0.{number}.1/?directory={directory}");
+        let url = format!("nfs://10.0.{number}.1/?lease={LEASE}&patience={PATIENCE}&directory={directory}");
         let mut child = Command::new("/sbin/nsenter")
             .args(["-t", host.trim(), "-n", "-u", "/guest", client::MARK, &url, &format!("host-{number}")])
             .stdin(Stdio::piped())

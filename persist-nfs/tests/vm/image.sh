@@ -46,7 +46,7 @@ libraries() {
 
 cp /bin/busybox tree/bin/
 for name in $(busybox --list); do [ "$name" = busybox ] || ln -s busybox "tree/bin/$name"; done
-for name in exportfs rpc.nfsd rpc.mountd mkfs.xfs ip nsenter unshare; do
+for name in exportfs rpc.nfsd rpc.mountd mkfs.xfs xfs_quota ip nsenter unshare; do
     program=unpacked/usr/sbin/$name
     [ -e "$program" ] || program=$(command -v "$name")
     rm -f "tree/bin/$name"
@@ -55,11 +55,12 @@ for name in exportfs rpc.nfsd rpc.mountd mkfs.xfs ip nsenter unshare; do
 done
 libraries "$guest"
 
-for module in nfsd nfsv4 xfs loop veth crc32c_generic; do
+for module in nfsd nfsv4 xfs brd veth crc32c_generic; do
     modprobe -d unpacked -S "$release" --show-depends "$module"
 done | awk '/^insmod/ && !seen[$2]++ { print $2 }' | while read -r module; do
     cp "$module" tree/lib/modules/
-    echo "insmod /lib/modules/${module##*/}"
+    case $module in */brd.ko) with=' rd_nr=1 rd_size=409600' ;; *) with= ;; esac
+    echo "insmod /lib/modules/${module##*/}$with"
 done >tree/etc/modules.sh
 
 echo 'root:x:0:0::/root:/bin/sh' >tree/etc/passwd

@@ -6,6 +6,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Instant,
 };
 
 const IMAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vm/image.sh");
@@ -46,10 +47,11 @@ pub struct Image {
 }
 
 impl Image {
-    /// Boots the machine, runs the suites in it, and passes if they do. Its lines begin with `name`.
+    /// Boots the machine, runs the suites in it, and passes if they do. Its lines begin with `name` and the seconds since.
     ///
     /// One processor each: two in one emulated machine spend most of their time waiting for each other.
     pub fn run(&self, name: &str, suites: &[String]) -> Result<(), Failed> {
+        let begun = Instant::now();
         let words = suites.iter().map(|suite| format!("persist.run={suite}")).collect::<Vec<_>>().join(" ");
         let mut machine = Command::new("timeout")
             .args([DEADLINE, "qemu-system-x86_64"])
@@ -67,7 +69,7 @@ impl Image {
         let mut status = None;
         for line in BufReader::new(output).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).trim_end().to_owned();
-            println!("{name}: {line}");
+            println!("{name} {:3}: {line}", begun.elapsed().as_secs());
             if let Some(number) = line.strip_prefix("GUEST-STATUS ") {
                 status = Some(number.to_owned());
             }

@@ -45,6 +45,9 @@ fn refused(url: &str, kind: ErrorKind, word: &str) {
     assert_eq!(error.kind(), kind, "{url}: {error}");
     assert!(error.to_string().contains(word), "{url}: {error}");
     assert_eq!(mounts(), 0, "{url}: {error}");
+    let children = shell(&format!("cat /proc/{}/task/*/children", std::process::id()));
+    // This shell alone.
+    assert_eq!(children.split_whitespace().count(), 1, "{url}: {error}: processes are left: {children}");
 }
 
 /// How many mounts of ours there are.

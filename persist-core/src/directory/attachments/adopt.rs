@@ -1,7 +1,7 @@
 //! Taking an attachment up again: by its holder, or by a process that finds it unserved.
 
 use super::{
-    attach::{Attached, remark, views},
+    attach::{Attached, views},
     decide::{Identity, Mint, adopting, differences, identity},
     plan::Plan,
     request::{Request, of_process},
@@ -62,7 +62,7 @@ impl Engine {
         self.take_down(&located.layout, dead, &mut report)?;
         self.clear(&located.layout, dead, &mut report, meter)?;
         let fresh = session.state().stored.clone();
-        remark(&mut report, &fresh, request);
+        self.remark(&mut report, &fresh, request);
         session.state().report = report.clone();
         Ok((session, report))
     }
@@ -170,19 +170,24 @@ impl Engine {
                 self.lower(layout, stored, BusyFiles::Lazy)?;
             }
         }
-        fresh.record.epoch = self.epoch_for(layout, mint, &stored.record.id, renewed.epoch)?;
+        fresh.record.epoch = self.epoch_for(located, mint, &stored.record.id, renewed.epoch)?;
         self.rewrite_attachment(layout, &fresh)?;
         let path = self.raise(layout, &fresh, meter)?;
         let mut report = AttachReport::new(Outcome::Already, self.info.characteristics.fencing);
         report.mounted = mounted(&fresh);
+        let now = Instant::now();
         let state = State {
             stored: fresh,
             path,
             report: report.clone(),
             cuts: renewed.cuts.unwrap_or_default(),
-            synced: Instant::now(),
+            synced: now,
+            looked: now,
         };
-        let session = self.served.insert(Session::new(layout.clone(), served, state));
+        let session = Session::new(layout.clone(), served, self.mint_generation(), state);
+        // Before anybody else may look: it was silent until now, and its epoch may be the one that it had.
+        self.beat(&session)?;
+        let session = self.served.insert(session);
         Ok((session, report))
     }
 

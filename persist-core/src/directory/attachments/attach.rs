@@ -4,6 +4,7 @@
 //! mounts and links come after it and are made again from it.
 
 use super::{
+    beats::{self, Watch},
     decide::{Decision, Mint, Seen, decide},
     plan::{At, Shows},
     request::Request,
@@ -29,7 +30,10 @@ use crate::{
     progress::{Meter, Phase},
     snapshot::Outcome,
 };
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Instant,
+};
 
 /// An attachment that this call made or found, with the report of this call.
 pub(super) type Attached = (Arc<Session>, AttachReport);
@@ -68,10 +72,11 @@ impl Engine {
             meter.enter(Phase::Wait);
             let (held, located) = self.locate_alone(&request.volume, meter)?;
             let attached = self.attached(&located.layout)?;
+            let attached = self.judge_leases(request, &located.layout, attached)?;
             let holder = request.holder()?;
             match decide(&request.wanted(&holder), &views(&attached)) {
                 Decision::Conflict(differences) => return Err(otherwise(differences)),
-                Decision::InUse(at) => return Err(in_the_way(&located.layout, &attached, &at)),
+                Decision::InUse(at) => return Err(self.in_the_way(&located.layout, &attached, &at)),
                 Decision::Same { at, dead, adopting } => {
                     let dead: Vec<_> = dead.iter().map(|i| &attached[*i].0).collect();
                     return self.attach_again(
@@ -113,7 +118,7 @@ impl Engine {
         let attached = self.attached(&located.layout)?;
         let same = match decide(&request.wanted(&holder), &views(&attached)) {
             Decision::Conflict(differences) => return Err(otherwise(differences)),
-            Decision::InUse(at) => return Err(in_the_way(&located.layout, &attached, &at)),
+            Decision::InUse(at) => return Err(self.in_the_way(&located.layout, &attached, &at)),
             Decision::Same { at, .. } => Some(attached[at].0.record.clone()),
             Decision::Grant { .. } => {
                 if let (At::Mount | At::Symlink, Some(target)) = (request.plan.at, &request.options.target) {
@@ -123,6 +128,31 @@ impl Engine {
             }
         };
         Ok(Judged { holder, same })
+    }
+
+    /// Looks for signs of life of the holders that nothing proves alive or dead, for a request that takes what let its
+    /// lease run out. The caller holds the volume's exclusion: whoever is gone by this look has not adopted since.
+    fn judge_leases(
+        &self,
+        request: &Request,
+        layout: &VolumeLayout,
+        mut attached: Vec<(StoredAttachment, Verdict)>,
+    ) -> Result<Vec<(StoredAttachment, Verdict)>> {
+        let (Some(own), Takeover::WhenExpired) = (self.place.lease(), &request.options.takeover) else {
+            return Ok(attached);
+        };
+        let mut watches = request.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        for (stored, verdict) in attached.iter_mut().filter(|(_, verdict)| *verdict == Verdict::CannotTell) {
+            let record = &stored.record;
+            let (seen, look) = beats::look(layout, &record.id, record.epoch)?;
+            let lease = seen.lease(own);
+            let watch = Watch::next(watches.remove(&record.id), seen, look, lease);
+            if watch.ran_out(lease) {
+                *verdict = Verdict::Expired;
+            }
+            watches.insert(record.id.clone(), watch);
+        }
+        Ok(attached)
     }
 
     fn grant(
@@ -154,10 +184,12 @@ impl Engine {
         let made = self.publish_attachment(request, &grant, &id, shown, &mut report, meter);
         let (stored, path) = made.inspect_err(|_| self.undo(layout, &id, meter))?;
         self.fence_replaced(&grant.replaced, stored.record.epoch);
-        remark(&mut report, &stored, request);
+        self.remark(&mut report, &stored, request);
+        let now = Instant::now();
         let state =
-            State { stored, path, report: report.clone(), cuts: request.cuts(), synced: Instant::now() };
-        let session = self.served.insert(Session::new(layout.clone(), served, state));
+            State { stored, path, report: report.clone(), cuts: request.cuts(), synced: now, looked: now };
+        let session = Session::new(layout.clone(), served, self.mint_generation(), state);
+        let session = self.served.insert(session);
         Ok((session, report))
     }
 
@@ -173,7 +205,7 @@ impl Engine {
         let volume = &grant.located.stored.volume;
         let layout = &grant.located.layout;
         // First the epoch: who finds its record gone then knows who writes now.
-        let epoch = self.epoch_for(layout, grant.mint, id, request.granted_epoch())?;
+        let epoch = self.epoch_for(grant.located, grant.mint, id, request.granted_epoch())?;
         self.clear(layout, &grant.replaced, report, meter)?;
         let of = (volume.id.clone(), volume.name.clone());
         let options = &request.options;
@@ -195,19 +227,21 @@ impl Engine {
         Ok((stored, path))
     }
 
-    /// The epoch that a decision gives. The caller holds the volume's exclusion.
+    /// The epoch that a decision gives. The caller holds the volume's exclusion, and has located it since.
     pub(super) fn epoch_for(
         &self,
-        layout: &VolumeLayout,
+        located: &Located,
         mint: Mint,
         by: &AttachmentId,
         granted: Option<Epoch>,
     ) -> Result<Epoch> {
         match mint {
-            Mint::New | Mint::Share(_) if granted.is_some() => self.take_granted(layout, by, granted),
-            Mint::New => self.mint_epoch(layout, by),
+            Mint::New | Mint::Share(_) if granted.is_some() => {
+                self.take_granted(&located.layout, by, granted)
+            }
+            Mint::New => self.mint_epoch(located, by),
             Mint::Share(epoch) => Ok(epoch),
-            Mint::Seen => self.newest_epoch(layout),
+            Mint::Seen => Ok(located.stored.volume.epoch),
         }
     }
 
@@ -279,6 +313,36 @@ impl Engine {
             tracing::warn!(attachment = %id, %error, "a failed attach left something to prune");
         }
     }
+
+    /// Says what is not enforced, or not as asked.
+    pub(super) fn remark(&self, report: &mut AttachReport, stored: &StoredAttachment, request: &Request) {
+        report.mounted = mounted(stored);
+        if stored.plan.shows == Shows::Copy {
+            report.remarks.push(
+                "the reader has a private copy: what is written into it is never seen by the volume".into(),
+            );
+        }
+        if request.options.takeover == Takeover::WhenExpired && self.place.lease().is_none() {
+            report.remarks.push("on this store no lease runs out: only the proven dead make room".into());
+        }
+    }
+
+    fn in_the_way(
+        &self,
+        layout: &VolumeLayout,
+        attached: &[(StoredAttachment, Verdict)],
+        at: &[usize],
+    ) -> Error {
+        let holders = at.iter().map(|i| seen(layout, &attached[*i].0)).collect();
+        let refusal = Error::in_use("another holder has the volume, or the target", holders);
+        match self.place.lease() {
+            None => refusal.advise("wait for it, or vouch that it is dead"),
+            Some(lease) => refusal.advise(format!(
+                "wait for it, vouch that it is dead, or attach with Takeover::WhenExpired and a wait of more than {:?}",
+                beats::silence(lease)
+            )),
+        }
+    }
 }
 
 fn otherwise(differences: Vec<Difference>) -> Error {
@@ -286,26 +350,7 @@ fn otherwise(differences: Vec<Difference>) -> Error {
         .advise("read attachments() and decide: detach the one that is there, or take it as it is")
 }
 
-fn in_the_way(layout: &VolumeLayout, attached: &[(StoredAttachment, Verdict)], at: &[usize]) -> Error {
-    let holders = at.iter().map(|i| seen(layout, &attached[*i].0)).collect();
-    Error::in_use("another holder has the volume, or the target", holders)
-        .advise("wait for it, or vouch that it is dead")
-}
-
 /// What was found, as decisions read it.
 pub(super) fn views(attached: &[(StoredAttachment, Verdict)]) -> Vec<Seen<'_>> {
     attached.iter().map(|(stored, verdict)| stored.seen(verdict)).collect()
-}
-
-/// Says what is not enforced, or not as asked.
-pub(super) fn remark(report: &mut AttachReport, stored: &StoredAttachment, request: &Request) {
-    report.mounted = mounted(stored);
-    if stored.plan.shows == Shows::Copy {
-        report.remarks.push(
-            "the reader has a private copy: what is written into it is never seen by the volume".into(),
-        );
-    }
-    if request.options.takeover == Takeover::WhenExpired {
-        report.remarks.push("on this store no lease runs out: only the proven dead make room".into());
-    }
 }

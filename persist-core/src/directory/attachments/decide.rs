@@ -60,8 +60,8 @@ pub(super) enum Mint {
     Seen,
 }
 
-/// Decides an attach. Only what is proven dead, or vouched for, makes room: on a directory no lease runs
-/// out, so [`Takeover::WhenExpired`] and [`Takeover::ByFencing`] add nothing to that.
+/// Decides an attach. What is proven dead, or vouched for, makes room; and for [`Takeover::WhenExpired`] what
+/// let its lease run out and is in the way. [`Takeover::ByFencing`] is `Never`: a directory gates no commits.
 pub(super) fn decide(wanted: &Wanted<'_>, seen: &[Seen<'_>]) -> Decision {
     let vouched = match stands(wanted.takeover, seen) {
         Ok(vouched) => vouched,
@@ -72,7 +72,8 @@ pub(super) fn decide(wanted: &Wanted<'_>, seen: &[Seen<'_>]) -> Decision {
         return same(wanted, seen, at);
     }
     let gone = |i: usize| is_dead(&seen[i]) || vouched == About::There(i);
-    let (replaced, staying): (Vec<_>, Vec<_>) = (0..seen.len()).partition(|i| gone(*i));
+    let expired = |i: usize| is_expired(wanted, &seen[i]) && blocks(wanted, &seen[i]);
+    let (replaced, staying): (Vec<_>, Vec<_>) = (0..seen.len()).partition(|i| gone(*i) || expired(*i));
     let blocking: Vec<_> = staying.iter().copied().filter(|i| blocks(wanted, &seen[*i])).collect();
     match (blocking.first(), vouched, wanted.takeover) {
         (Some(first), About::Nobody, Takeover::Vouched(vouch)) => {
@@ -170,6 +171,10 @@ fn mint<'a>(access: Access, others: impl Iterator<Item = &'a Seen<'a>>) -> Mint 
             claims.map(|claim| claim.record.epoch).max().map_or(Mint::New, Mint::Share)
         }
     }
+}
+
+fn is_expired(wanted: &Wanted<'_>, seen: &Seen<'_>) -> bool {
+    *wanted.takeover == Takeover::WhenExpired && *seen.verdict == Verdict::Expired
 }
 
 fn is_dead(seen: &Seen<'_>) -> bool {

@@ -139,8 +139,10 @@ impl Engine {
             Serving::Ours(served) => {
                 let path = own_path(&layout, &stored, stored.newest()?);
                 let report = AttachReport::new(Outcome::Already, self.info.characteristics.fencing);
-                let state = State { stored, path, report, cuts: Cuts::default(), synced: Instant::now() };
-                Ok(Leaving::Ours(self.served.insert(Session::new(layout, served, state))))
+                let now = Instant::now();
+                let state = State { stored, path, report, cuts: Cuts::default(), synced: now, looked: now };
+                let session = Session::new(layout, served, self.mint_generation(), state);
+                Ok(Leaving::Ours(self.served.insert(session)))
             }
             Serving::Another(_) if vouch.is_some() => Ok(Leaving::Dead(layout, stored.record.epoch)),
             Serving::Another(pid) => Err(served_by_another(&stored, pid)),

@@ -1,7 +1,7 @@
-//! The one task of an opened store that looks after its sessions: it syncs those that asked for it, and
-//! sees when one was taken over.
+//! The two tasks of an opened store that look after its sessions. One sees whether they are still ours, and gives signs
+//! of life where leases run out; the other one syncs those that asked for it, for as long as that takes.
 
-use super::served::Session;
+use super::{beats, served::Session};
 use crate::{
     directory::engine::Engine,
     error::Result,
@@ -14,27 +14,29 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{sync::Notify, time};
 
-/// The task's state. Dropped with the store, it ends the task.
+/// The tasks' state. Dropped with the store, it ends the tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Renewal {
-    wake: Arc<Notify>,
+    looks: Arc<Notify>,
+    syncs: Arc<Notify>,
     begun: AtomicBool,
 }
 
 impl Renewal {
-    /// Has the task look again: something is due earlier than it knows.
+    /// Has the tasks look again: something is due earlier than they know.
     pub(super) fn wake(&self) {
-        self.wake.notify_one();
+        self.looks.notify_one();
+        self.syncs.notify_one();
     }
 }
 
 impl Drop for Renewal {
     fn drop(&mut self) {
-        self.wake.notify_one();
+        self.wake();
     }
 }
 
@@ -53,7 +55,7 @@ enum Reached {
 }
 
 impl Engine {
-    /// Begins the task, or tells it of a new session. It ends when the store is closed or dropped.
+    /// Begins the tasks, or tells them of a new session. They end when the store is closed or dropped.
     ///
     /// # Errors
     /// `Unavailable` once the store is closed.
@@ -63,12 +65,24 @@ impl Engine {
             renewal.wake();
             return Ok(());
         }
-        let (weak, closing, wake) = (Arc::downgrade(self), self.calls.closing(), Arc::clone(&renewal.wake));
+        self.repeat(&renewal.looks, |engine| async move { engine.look_at_sessions().await })?;
+        self.repeat(&renewal.syncs, |engine| async move { engine.sync_sessions().await })
+    }
+
+    /// Does `round` again and again: after the pause that it gives, and when it is woken.
+    fn repeat<R>(
+        self: &Arc<Self>,
+        wake: &Arc<Notify>,
+        round: impl Fn(Arc<Self>) -> R + Send + 'static,
+    ) -> Result<()>
+    where
+        R: Future<Output = Option<Duration>> + Send,
+    {
+        let (weak, closing, wake) = (Arc::downgrade(self), self.calls.closing(), Arc::clone(wake));
         self.calls.spawn(async move {
             loop {
                 let Some(engine) = weak.upgrade() else { return };
-                let pause = engine.look_after_sessions().await;
-                drop(engine);
+                let pause = round(engine).await;
                 tokio::select! {
                     () = closing.cancelled() => return,
                     () = wake.notified() => {}
@@ -78,39 +92,71 @@ impl Engine {
         })
     }
 
-    /// One round; returns after how long the next one is due, if any is.
-    async fn look_after_sessions(self: &Arc<Self>) -> Option<Duration> {
-        let (engine, call) = (Arc::clone(self), CallOptions::default());
-        let looked = self.calls.run(&call, move |_: &Meter| Ok(engine.look_at_leases()));
-        if looked.await.ok()? == Reached::No {
-            return Some(LOOK_EVERY);
+    /// How often a session is looked at.
+    fn look_every(&self) -> Duration {
+        self.place.lease().map_or(LOOK_EVERY, |lease| beats::period(lease).min(LOOK_EVERY))
+    }
+
+    /// Looks at the sessions whose time it is; returns after how long the next one is due, if any is.
+    async fn look_at_sessions(self: Arc<Self>) -> Option<Duration> {
+        let every = self.look_every();
+        let mut due = self.served.all();
+        due.retain(|session| session.state().looked.elapsed() >= every);
+        if !due.is_empty() {
+            let (engine, call) = (Arc::clone(&self), CallOptions::default());
+            let looked = self.calls.run(&call, move |_: &Meter| {
+                engine.look_at(&due);
+                Ok(())
+            });
+            tokio::pin!(looked);
+            loop {
+                tokio::select! {
+                    looked = &mut looked => break looked.ok()?,
+                    () = time::sleep(every) => self.doubt_overdue(),
+                }
+            }
         }
-        let due = self.served.all().into_iter().filter(|session| due_in(session) == Some(Duration::ZERO));
+        let left = |session: &Arc<Session>| every.saturating_sub(session.state().looked.elapsed());
+        self.served.all().iter().map(left).min()
+    }
+
+    /// Syncs the sessions whose time it is; returns after how long the next one is due, if any is.
+    async fn sync_sessions(self: Arc<Self>) -> Option<Duration> {
+        let mut due = self.served.all();
+        due.retain(|session| due_in(session) == Some(Duration::ZERO));
+        if !due.is_empty() {
+            let (engine, call, sessions) = (Arc::clone(&self), CallOptions::default(), due.clone());
+            let reached = self.calls.run(&call, move |_: &Meter| Ok(engine.reach(&sessions)));
+            if reached.await.ok()? == Reached::No {
+                return Some(LOOK_EVERY);
+            }
+        }
         futures::stream::iter(due)
             .for_each_concurrent(SYNCS_AT_ONCE, |session| self.sync_by_itself(session))
             .await;
-        let sessions = self.served.all();
-        let next = sessions.iter().filter_map(|session| due_in(session)).min();
-        (!sessions.is_empty()).then(|| next.unwrap_or(LOOK_EVERY).min(LOOK_EVERY))
+        self.served.all().iter().filter_map(|session| due_in(session)).min()
     }
 
-    /// Whether each session is still ours. While the place does not answer, none is looked at: the look would
-    /// wait with its thread.
-    fn look_at_leases(&self) -> Reached {
-        let sessions = self.served.all();
-        if sessions.is_empty() {
-            return Reached::Yes;
-        }
-        if let Err(error) = self.place.reach() {
-            sessions.iter().for_each(|session| self.doubt(session, &error));
-            return Reached::No;
-        }
-        for session in &sessions {
-            if let Err(error) = self.check_lease(session) {
-                self.doubt(session, &error);
+    /// Whether the place answers. While it does not, no session is looked at: the look would wait with its thread.
+    fn reach(&self, sessions: &[Arc<Session>]) -> Reached {
+        match self.place.reach() {
+            Ok(()) => Reached::Yes,
+            Err(error) => {
+                sessions.iter().for_each(|session| self.doubt_at_look(session, &error));
+                Reached::No
             }
         }
-        Reached::Yes
+    }
+
+    /// Whether each session is still ours; one that is says that it lives.
+    fn look_at(&self, sessions: &[Arc<Session>]) {
+        let reached = self.reach(sessions);
+        for session in sessions {
+            session.state().looked = Instant::now();
+            if reached == Reached::Yes {
+                self.confirm_lease(session);
+            }
+        }
     }
 
     /// A sync that nobody asked for now. Its failure shows in the lease; it is tried again in its time.

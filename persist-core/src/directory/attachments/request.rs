@@ -1,6 +1,7 @@
 //! What an attach asks for, checked before any I/O, and who asks.
 
 use super::{
+    beats::Watch,
     decide::{Identity, Wanted},
     plan::{Plan, Wish},
     served::Cuts,
@@ -11,20 +12,23 @@ use crate::{
     directory::{engine::Engine, hooks::Demand, inside::Granted},
     error::{Error, Result},
     holder::{Holder, Liveness, Node, ProcessId, Workload},
-    id::Epoch,
+    id::{AttachmentId, Epoch},
     linux::process,
     name::VolumeName,
     quiesce::{Quiesce, SyncPolicy},
 };
+use std::{collections::HashMap, sync::Mutex};
 
 /// An attach that can be done on this store, if the volume and the target are free.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Request {
     pub(super) volume: VolumeName,
     pub(super) options: AttachOptions,
     pub(super) plan: Plan,
     /// What the store that this one is inside of has granted; none for a store of its own.
     pub(super) granted: Option<Granted>,
+    /// The holders that stood in the way of the looks so far, by the waits of this one call.
+    pub(super) watches: Mutex<HashMap<AttachmentId, Watch>>,
     node: Node,
 }
 
@@ -50,7 +54,7 @@ impl Request {
         let plan = Plan::of(&wish, &engine.info)?;
         check_sync(options.sync)?;
         check_reachable(options.consistency, options.quiesce.as_deref())?;
-        Ok(Self { volume: volume.clone(), options, plan, granted, node })
+        Ok(Self { volume: volume.clone(), options, plan, granted, watches: Mutex::default(), node })
     }
 
     /// Who asks; without a workload, the calling process.

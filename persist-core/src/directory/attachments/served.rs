@@ -1,6 +1,9 @@
 //! What this opened store serves: its sessions, each with the flock that says so to other processes.
 
-use super::stored::StoredAttachment;
+use super::{
+    beats::{Beat, Pulse},
+    stored::StoredAttachment,
+};
 use crate::{
     attachment::{AttachReport, Attachment},
     capability::Consistency,
@@ -10,7 +13,7 @@ use crate::{
         layout::VolumeLayout,
     },
     error::{Error, HolderSeen, Result},
-    id::{AttachmentId, Epoch},
+    id::{AttachmentId, Epoch, Generation},
     lease::{LeaseSignal, LeaseState},
     linux::cause::cause,
     quiesce::Quiesce,
@@ -45,8 +48,11 @@ pub(super) struct Session {
     pub(super) signal: LeaseSignal,
     /// A detach of ours removes the record just now: it may be gone, and nobody has taken the volume.
     pub(super) leaving: AtomicBool,
-    /// Held for as long as the session lives.
-    _held: Exclusion,
+    /// Held for as long as the session lives; signs of life are written into its file.
+    pub(super) held: Exclusion,
+    /// Tells the signs of life of this session from those of another one for the same attachment.
+    pub(super) serving: Generation,
+    pulse: Mutex<Pulse>,
     state: Mutex<State>,
 }
 
@@ -58,6 +64,8 @@ pub(super) struct State {
     pub(super) report: AttachReport,
     pub(super) cuts: Cuts,
     pub(super) synced: Instant,
+    /// When it was last looked at whether it is still ours.
+    pub(super) looked: Instant,
 }
 
 /// How the cuts are made that the store makes by itself.
@@ -107,14 +115,19 @@ impl Served {
 }
 
 impl Session {
-    pub(super) fn new(layout: VolumeLayout, held: Exclusion, state: State) -> Self {
+    pub(super) fn new(layout: VolumeLayout, held: Exclusion, serving: Generation, state: State) -> Self {
         let id = state.stored.record.id.clone();
         let (signal, leaving) = (LeaseSignal::held(), AtomicBool::new(false));
-        Self { id, layout, signal, leaving, _held: held, state: Mutex::new(state) }
+        let (pulse, state) = (Mutex::default(), Mutex::new(state));
+        Self { id, layout, signal, leaving, held, serving, pulse, state }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn pulse(&self) -> MutexGuard<'_, Pulse> {
+        self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn epoch(&self) -> Epoch {
@@ -147,7 +160,10 @@ pub(super) fn serve(layout: &VolumeLayout, id: &AttachmentId) -> Result<Serving>
     };
     let named = |e| cause(e, "write", path.display());
     let mut file = held.file();
-    file.set_len(0).map_err(named)?;
+    // A new one is empty: nothing is asked of the server for it.
+    if file.metadata().map_err(named)?.len() > 0 {
+        file.set_len(0).map_err(named)?;
+    }
     file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(named)?;
     Ok(Serving::Ours(held))
 }
@@ -164,6 +180,8 @@ pub(super) fn served_by_another(stored: &StoredAttachment, pid: Option<u32>) -> 
 pub(super) fn seen(layout: &VolumeLayout, stored: &StoredAttachment) -> HolderSeen {
     let path = layout.served(&stored.record.id);
     let holder = HolderSeen::of(&stored.record);
+    let beat = fs::read(&path).ok().and_then(|bytes| Beat::parse(&bytes));
+    let holder = beat.map_or(holder.clone(), |beat| holder.with_renewed(beat.at));
     match Exclusion::attempt_existing(&path, Hold::Shared) {
         Ok(None) => pid_in(&path).map_or(holder.clone(), |pid| holder.with_pid(pid)),
         _ => holder,
@@ -180,5 +198,5 @@ pub(super) fn forget(layout: &VolumeLayout, id: &AttachmentId) -> Result<()> {
 }
 
 fn pid_in(path: &Path) -> Option<u32> {
-    fs::read_to_string(path).ok()?.trim_end().parse().ok()
+    fs::read_to_string(path).ok()?.split_whitespace().next()?.parse().ok()
 }

@@ -14,6 +14,7 @@ use crate::{
         place::Verdict,
         records,
         recovery::is_there,
+        stored::Located,
     },
     error::{Error, ErrorKind, Result},
     id::{AttachmentId, Epoch, Generation},
@@ -110,16 +111,17 @@ impl Engine {
         }
     }
 
-    /// Mints the next epoch of a volume, durably. The caller holds the volume's exclusion.
-    pub(super) fn mint_epoch(&self, layout: &VolumeLayout, by: &AttachmentId) -> Result<Epoch> {
+    /// Mints the next epoch of a volume, durably. The caller holds the volume's exclusion, and has located it since.
+    pub(super) fn mint_epoch(&self, located: &Located, by: &AttachmentId) -> Result<Epoch> {
+        let (layout, mut newest) = (&located.layout, located.stored.volume.epoch);
         loop {
-            let newest = self.newest_epoch(layout)?;
             let previous = (newest > Epoch::ZERO).then(|| newest.get());
             let minted = Minted { by: by.clone() };
             // A number that another took is his; ours is a higher one.
             if records::publish(&self.durable, &layout.epochs(), previous, &minted)? == Claimed::Won {
                 return Ok(newest.next());
             }
+            newest = self.newest_epoch(layout)?;
         }
     }
 

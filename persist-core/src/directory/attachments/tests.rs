@@ -1,5 +1,6 @@
 //! What attaching promises, on real files and a place that remembers.
 
+mod leases;
 mod readers;
 mod safety;
 mod steps;

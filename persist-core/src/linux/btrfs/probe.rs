@@ -9,9 +9,9 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::{fs::File, os::fd::OwnedFd, path::Path};
 use tempfile::TempDir;
 
-/// What every probe directory's name begins with: in a store, names that begin like this are drafts, which
+/// What the name of everything that a probe makes begins with: in a store, names that begin like this are drafts, which
 /// hide nothing and which nobody misses.
-const PREFIX: &str = ".draft-probe-";
+pub(in crate::linux) const PREFIX: &str = ".draft-probe-";
 
 /// Tries subvolumes in the directory `at`, which is on btrfs. The probe's own directory is locked while it
 /// works, so that the next probe can tell what a killed one left behind.

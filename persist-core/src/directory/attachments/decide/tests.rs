@@ -113,13 +113,36 @@ fn a_volume_that_nobody_has_is_granted() {
 }
 
 #[test]
+fn a_lease_that_ran_out_makes_room_for_who_asks_for_that_and_is_in_its_way() {
+    let me = holder("here", "me");
+    for theirs in ALL {
+        let other = record(holder("there", "other"), theirs, 3);
+        for mine in ALL {
+            let blocks = !mine.allows(&me, theirs, &other.holder);
+            let got = ask(&me, mine, &Takeover::WhenExpired, &[(other.clone(), Verdict::Expired)]);
+            let Decision::Grant { replaced, mint } = got else {
+                panic!("{mine:?} after {theirs:?}: {got:?}")
+            };
+            assert_eq!(replaced.is_empty(), !blocks, "{mine:?} after {theirs:?}");
+            assert!(!blocks || mint == Mint::New, "{mine:?} after {theirs:?}: {mint:?}");
+        }
+    }
+}
+
+#[test]
 fn only_a_vouch_takes_a_volume_from_a_holder_that_is_not_proven_dead() {
     let me = holder("here", "me");
     let other = record(holder("there", "other"), ReadWrite, 4);
     let vouch = |epoch| Takeover::Vouched(Vouch::new(other.id.clone(), Epoch::new(epoch), "cut off"));
     let on_record = [(other.clone(), Verdict::CannotTell)];
-    for takeover in [Takeover::ByFencing, Takeover::Never, Takeover::WhenExpired] {
+    let expired = [(other.clone(), Verdict::Expired)];
+    for takeover in [Takeover::ByFencing, Takeover::Never] {
         assert_eq!(ask(&me, ReadWrite, &takeover, &on_record), Decision::InUse(vec![0]));
+        assert_eq!(ask(&me, ReadWrite, &takeover, &expired), Decision::InUse(vec![0]), "nobody asked for it");
+    }
+    for verdict in [Verdict::CannotTell, Verdict::Alive] {
+        let held = [(other.clone(), verdict)];
+        assert_eq!(ask(&me, ReadWrite, &Takeover::WhenExpired, &held), Decision::InUse(vec![0]));
     }
     let granted = Decision::Grant { replaced: vec![0], mint: Mint::New };
     assert_eq!(ask(&me, ReadWrite, &vouch(4), &on_record), granted);

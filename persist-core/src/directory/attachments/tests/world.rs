@@ -29,6 +29,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicI64, AtomicU64, Ordering::SeqCst},
     },
+    time::Duration,
 };
 use tokio::sync::Notify;
 
@@ -56,6 +57,8 @@ pub(super) struct Remembering {
     pub(super) flushed: Notify,
     /// How many flushes fail from now on.
     pub(super) failing: AtomicU64,
+    /// Where leases run out, after how long.
+    pub(super) lease: Mutex<Option<Duration>>,
     /// Steps until one panics, as a kill there would end the process.
     pub(super) steps_to_live: AtomicI64,
 }
@@ -70,6 +73,7 @@ impl World {
             flushes: AtomicU64::new(0),
             flushed: Notify::new(),
             failing: AtomicU64::new(0),
+            lease: Mutex::default(),
             steps_to_live: AtomicI64::new(i64::MAX),
         };
         Self { dir: tempfile::tempdir().unwrap(), place: Arc::new(place) }
@@ -219,6 +223,10 @@ impl Place for Remembering {
 
     fn reach(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        *self.lease.lock().unwrap()
     }
 
     fn free_bytes(&self, _: &Path) -> Result<u64> {

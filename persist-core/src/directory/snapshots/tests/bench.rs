@@ -233,6 +233,10 @@ impl Place for TestPlace {
         Ok(())
     }
 
+    fn lease(&self) -> Option<std::time::Duration> {
+        None
+    }
+
     fn free_bytes(&self, _at: &Path) -> Result<u64> {
         Ok(0)
     }
