@@ -159,7 +159,7 @@ pub enum Takeover {
     ByFencing,
     /// Only what is proven dead.
     Never,
-    /// Also what let its lease run out.
+    /// Also what let its lease run out. On NFS the attach itself must see that: it needs a `wait` of more than 1.25 leases.
     WhenExpired,
     /// Also what the caller vouches for.
     Vouched(Vouch),
