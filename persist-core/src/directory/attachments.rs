@@ -27,6 +27,7 @@ mod sweep;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub(crate) use served::Served;
 
@@ -69,7 +70,7 @@ impl Engine {
                 attached => return self.handle(attached?),
             };
             let Some(left) = wait_left(&request.options, begun) else { return Err(refused) };
-            let longest = self.place.lease().map_or(left, |lease| beats::between_looks(lease).min(left));
+            let longest = self.place.lease().map_or(left, |lease| watch::between_looks(lease).min(left));
             let pause = pauses.next().map_or(longest, |pause| pause.min(longest));
             tokio::select! {
                 () = departed => pauses = PAUSES,

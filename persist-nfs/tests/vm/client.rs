@@ -2,12 +2,13 @@
 //!
 //! Each command is answered by one line: `ok ...`, or `err KIND text`.
 
+use super::files;
 use futures::TryStreamExt;
 use persist_core::{
     Access, AttachOptions, Attachment, AttachmentId, CreateOptions, DetachOptions, Error, Node, OpenMode,
     OpenOptions, Result, Takeover, VolumeStore, Vouch, Workload,
     attachment::{AttachmentFilter, BusyFiles},
-    care::PruneOptions,
+    care::{PruneMode, PruneOptions},
     volume::{ListOptions, Source},
 };
 use std::{
@@ -113,22 +114,15 @@ async fn command(store: &Arc<dyn VolumeStore>, handles: &mut Handles, words: &[&
             let found = store.health().await?;
             found.iter().map(|health| health.reason.clone()).collect::<Vec<_>>().join(" ")
         }
-        ["prune"] => format!("{:?}", store.prune(PruneOptions::default()).await?),
+        ["prune"] => format!("{:?}", store.prune(PruneOptions::default().with_mode(PruneMode::Apply)).await?),
         ["churn", name] => churn(store, name).await?,
-        ["snapshot-of", name, snapshot, into] => {
+        ["create-from", name, snapshot, into] => {
             let source = Source::Snapshot { volume: name.parse()?, snapshot: snapshot.parse()? };
             let options = CreateOptions::default().with_source(source);
             store.create(&into.parse()?, options).await?.volume.id.to_string()
         }
         ["close"] => store.close().await.map(|()| String::new())?,
-        ["put", path, text] => put(path, text),
-        ["fill", path, blocks] => fill(path, blocks.parse().unwrap()),
-        ["plant", path, files] => plant(path, files.parse().unwrap()),
-        ["dirty", path] => dirty(path),
-        ["rm", path] => std::fs::remove_file(path).map_or_else(|e| e.to_string(), |()| "removed".into()),
-        ["cat", path] => std::fs::read_to_string(path).unwrap_or_else(|e| e.to_string()),
-        ["waiting"] => waiting_threads().to_string(),
-        other => panic!("no such command: {other:?}"),
+        words => files::command(words),
     })
 }
 
@@ -167,47 +161,6 @@ fn keep(handles: &mut Handles, attachment: Attachment) -> String {
     said
 }
 
-fn put(path: &str, text: &str) -> String {
-    let written = std::fs::File::create(path).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
-    written.map_or_else(|e| e.to_string(), |()| "put".into())
-}
-
-/// Writes numbered blocks and makes each durable: a server that restarts in between must lose none.
-fn fill(path: &str, blocks: u32) -> String {
-    let written = std::fs::File::create(path).and_then(|mut file| {
-        for block in 0..blocks {
-            file.write_all(&[block as u8; 1 << 16])?;
-            file.sync_all()?;
-            if block == 4 {
-                std::fs::write("/tmp/filling", "")?;
-            }
-        }
-        Ok(())
-    });
-    written.map_or_else(|e| e.to_string(), |()| "filled".into())
-}
-
-/// Writes, makes nothing durable, and keeps the file open.
-fn dirty(path: &str) -> String {
-    let mut file = std::fs::File::create(path).unwrap();
-    file.write_all(&[7; 1 << 16]).unwrap();
-    std::mem::forget(file);
-    "dirty".into()
-}
-
-/// Makes numbered files, each with its number in 4 KiB, all durable.
-fn plant(path: &str, files: u32) -> String {
-    let planted = (0..files).try_for_each(|n| {
-        let mut file = std::fs::File::create(format!("{path}/f{n}"))?;
-        file.write_all(format!("{n:08}").repeat(512).as_bytes())?;
-        file.sync_all()
-    });
-    planted.map_or_else(|e| e.to_string(), |()| "planted".into())
-}
-
 /// Attaches and detaches until that fails.
 async fn churn(store: &Arc<dyn VolumeStore>, name: &str) -> Result<String> {
     loop {
@@ -215,12 +168,4 @@ async fn churn(store: &Arc<dyn VolumeStore>, name: &str) -> Result<String> {
         store.detach(&attached.id, Default::default()).await?;
         std::fs::write("/tmp/churning", "").unwrap();
     }
-}
-
-/// Threads of this process that wait in the kernel and take no signal (`D` of proc_pid_stat(5)).
-fn waiting_threads() -> usize {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let stats =
-        tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default());
-    stats.filter(|stat| stat.contains(") D ")).count()
 }

@@ -24,7 +24,7 @@ fn quota() {
     let before = shell("find /srv/quota | sort");
     let refused = one.refused("Exhausted", "snapshot v not");
     println!("a snapshot beyond the quota: {refused}");
-    let refused = one.refused("Exhausted", "snapshot-of v fits clone");
+    let refused = one.refused("Exhausted", "create-from v fits clone");
     println!("a clone beyond the quota: {refused}");
     one.must("prune");
     let after = shell("find /srv/quota | sort");

@@ -20,6 +20,7 @@
 mod client;
 mod conformance;
 mod cost;
+mod files;
 mod hosts;
 mod leases;
 mod limits;

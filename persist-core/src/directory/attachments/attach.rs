@@ -4,13 +4,13 @@
 //! mounts and links come after it and are made again from it.
 
 use super::{
-    beats::{self, Watch},
     decide::{Decision, Mint, Seen, decide},
     plan::{At, Shows},
     request::Request,
     served::{Serving, Session, State, seen, serve},
     shown::{check_free, mounted},
     stored::{Shown, StoredAttachment},
+    watch,
 };
 use crate::{
     attachment::{AttachReport, AttachmentRecord, BusyFiles},
@@ -30,10 +30,7 @@ use crate::{
     progress::{Meter, Phase},
     snapshot::Outcome,
 };
-use std::{
-    sync::{Arc, PoisonError},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 /// An attachment that this call made or found, with the report of this call.
 pub(super) type Attached = (Arc<Session>, AttachReport);
@@ -128,31 +125,6 @@ impl Engine {
             }
         };
         Ok(Judged { holder, same })
-    }
-
-    /// Looks for signs of life of the holders that nothing proves alive or dead, for a request that takes what let its
-    /// lease run out. The caller holds the volume's exclusion: whoever is gone by this look has not adopted since.
-    fn judge_leases(
-        &self,
-        request: &Request,
-        layout: &VolumeLayout,
-        mut attached: Vec<(StoredAttachment, Verdict)>,
-    ) -> Result<Vec<(StoredAttachment, Verdict)>> {
-        let (Some(own), Takeover::WhenExpired) = (self.place.lease(), &request.options.takeover) else {
-            return Ok(attached);
-        };
-        let mut watches = request.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        for (stored, verdict) in attached.iter_mut().filter(|(_, verdict)| *verdict == Verdict::CannotTell) {
-            let record = &stored.record;
-            let (seen, look) = beats::look(layout, &record.id, record.epoch)?;
-            let lease = seen.lease(own);
-            let watch = Watch::next(watches.remove(&record.id), seen, look, lease);
-            if watch.ran_out(lease) {
-                *verdict = Verdict::Expired;
-            }
-            watches.insert(record.id.clone(), watch);
-        }
-        Ok(attached)
     }
 
     fn grant(
@@ -339,7 +311,7 @@ impl Engine {
             None => refusal.advise("wait for it, or vouch that it is dead"),
             Some(lease) => refusal.advise(format!(
                 "wait for it, vouch that it is dead, or attach with Takeover::WhenExpired and a wait of more than {:?}",
-                beats::silence(lease)
+                watch::silence(lease)
             )),
         }
     }

@@ -1,10 +1,10 @@
 //! What an attach asks for, checked before any I/O, and who asks.
 
 use super::{
-    beats::Watch,
     decide::{Identity, Wanted},
     plan::{Plan, Wish},
     served::Cuts,
+    watch::Watch,
 };
 use crate::{
     attachment::AttachOptions,
