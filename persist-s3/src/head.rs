@@ -8,6 +8,7 @@ pub mod change;
 pub mod free;
 pub mod lease;
 pub mod names;
+pub mod pin;
 pub mod prune;
 pub mod record;
 pub mod recovery;

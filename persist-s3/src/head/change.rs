@@ -2,9 +2,10 @@
 
 use super::{
     names::{CommitName, Condemned, UniqueName},
-    record::{Head, Lease, SessionId, Stage, TOMBSTONES_MAX, Trashed},
+    record::{Head, Lease, Removal, SessionId, Stage, TOMBSTONES_MAX, Trashed},
 };
 use persist_core::{Error, ErrorKind, Result};
+use std::collections::BTreeSet;
 
 /// A change of a head by the session that holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,10 @@ pub enum Change {
     Condemn(Vec<Condemned>),
     /// The same, listed in an immutable object.
     CondemnListed(UniqueName),
+    /// The removal begins of these, of what is condemned; the rest is spared. Before the first delete is sent.
+    Remove(Vec<Condemned>),
+    /// The same of what an immutable object lists.
+    RemoveListed(UniqueName),
     /// All tombstones are dropped: what they named is gone for certain, or stays.
     Absolve,
     /// Another description of the volume.
@@ -41,7 +46,8 @@ impl Change {
     ///
     /// # Errors
     /// `Fenced` unless `session` holds the lease; `Exhausted` for more tombstones than a head holds;
-    /// `Internal` for a commit that is not the next one of its epoch.
+    /// `Internal` for a commit that is not the next one of its epoch, and for what is condemned or removed while
+    /// a removal has begun.
     pub fn of(&self, head: &Head, session: SessionId, nonce: u128) -> Result<Head> {
         match self {
             Self::Renew => head.renewed(session, nonce),
@@ -49,6 +55,8 @@ impl Change {
             Self::Release => head.released(session, nonce),
             Self::Condemn(names) => head.condemned(session, names.iter().cloned(), nonce),
             Self::CondemnListed(list) => head.condemned_by_list(session, *list, nonce),
+            Self::Remove(names) => head.removing(session, (names.iter().cloned().collect(), None), nonce),
+            Self::RemoveListed(list) => head.removing(session, (BTreeSet::new(), Some(*list)), nonce),
             Self::Absolve => head.absolved(session, nonce),
             Self::Describe(record) => head.described(session, *record, nonce),
             Self::Delete(trash) => head.deleted(session, *trash, nonce),
@@ -111,7 +119,8 @@ impl Head {
     /// With more tombstones, by its holder: written before anything looks who needs what they name.
     ///
     /// # Errors
-    /// `Fenced` unless `session` holds the lease; `Exhausted` for more tombstones than a head holds.
+    /// `Fenced` unless `session` holds the lease; `Exhausted` for more tombstones than a head holds; `Internal` if
+    /// a removal has begun.
     pub fn condemned(
         &self,
         session: SessionId,
@@ -119,26 +128,45 @@ impl Head {
         nonce: u128,
     ) -> Result<Self> {
         self.check_held(session)?;
+        self.check_nothing_is_removed()?;
         let mut next = self.clone();
         next.tombstones.extend(names);
-        if next.tombstones.len() > TOMBSTONES_MAX {
-            return Err(Error::new(ErrorKind::Exhausted, "a head does not hold so many tombstones")
-                .context("tombstones", next.tombstones.len())
-                .context("limit", TOMBSTONES_MAX));
-        }
+        next.check_tombstones()?;
         next.sealed(nonce)
     }
 
     /// With the tombstones of an immutable object, by its holder.
     ///
     /// # Errors
-    /// `Fenced` unless `session` holds the lease; `Internal` while there is another list.
+    /// `Fenced` unless `session` holds the lease; `Internal` while there is another list, or a
+    /// removal has begun.
     pub fn condemned_by_list(&self, session: SessionId, list: UniqueName, nonce: u128) -> Result<Self> {
         self.check_held(session)?;
+        self.check_nothing_is_removed()?;
         if self.more_tombstones.is_some() {
             return Err(Error::internal("a second list of tombstones"));
         }
         let next = Self { more_tombstones: Some(list), ..self.clone() };
+        next.sealed(nonce)
+    }
+
+    /// With the removal begun of `these`, by its holder, who has looked who speaks for what was condemned: written
+    /// before the first delete is sent. From now on nobody can speak for any of it.
+    ///
+    /// # Errors
+    /// `Fenced` unless `session` holds the lease; `Exhausted` for more tombstones than a head holds; `Internal` if
+    /// a removal has begun.
+    pub fn removing(
+        &self,
+        session: SessionId,
+        these: (BTreeSet<Condemned>, Option<UniqueName>),
+        nonce: u128,
+    ) -> Result<Self> {
+        self.check_held(session)?;
+        self.check_nothing_is_removed()?;
+        let (tombstones, more_tombstones) = these;
+        let next = Self { tombstones, more_tombstones, removal: Removal::Begun, ..self.clone() };
+        next.check_tombstones()?;
         next.sealed(nonce)
     }
 
@@ -148,7 +176,8 @@ impl Head {
     /// `Fenced` unless `session` holds the lease.
     pub fn absolved(&self, session: SessionId, nonce: u128) -> Result<Self> {
         self.check_held(session)?;
-        let next = Self { tombstones: Default::default(), more_tombstones: None, ..self.clone() };
+        let (tombstones, removal) = (BTreeSet::new(), Removal::Announced);
+        let next = Self { tombstones, more_tombstones: None, removal, ..self.clone() };
         next.sealed(nonce)
     }
 
@@ -184,6 +213,23 @@ impl Head {
                 Err(Error::not_found("the volume was deleted").context("id", &self.volume))
             }
         }
+    }
+
+    /// Whoever reads a head whose removal has begun takes all of its tombstones for lost: no other is added.
+    fn check_nothing_is_removed(&self) -> Result<()> {
+        match self.removal {
+            Removal::Announced => Ok(()),
+            Removal::Begun => Err(Error::internal("a removal has begun and is not at its end")),
+        }
+    }
+
+    fn check_tombstones(&self) -> Result<()> {
+        if self.tombstones.len() <= TOMBSTONES_MAX {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Exhausted, "a head does not hold so many tombstones")
+            .context("tombstones", self.tombstones.len())
+            .context("limit", TOMBSTONES_MAX))
     }
 
     fn check_held(&self, session: SessionId) -> Result<()> {

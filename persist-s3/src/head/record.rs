@@ -52,8 +52,29 @@ pub struct Head {
     pub tombstones: BTreeSet<Condemned>,
     /// The immutable object that lists what else is about to be removed.
     pub more_tombstones: Option<UniqueName>,
+    /// Whether any of that may still stay.
+    #[serde(default, skip_serializing_if = "Removal::is_announced")]
+    pub removal: Removal,
     /// What makes this body unlike every other one.
     pub write: WriteId,
+}
+
+/// How far the removal of what a head condemns has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Removal {
+    /// No delete was sent: what somebody speaks for is spared.
+    #[default]
+    Announced,
+    /// Deletes may be under way, also those of a process that is gone, and arrive at any time: all of it goes,
+    /// and stays condemned until it is gone for certain.
+    Begun,
+}
+
+impl Removal {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    fn is_announced(&self) -> bool {
+        *self == Self::Announced
+    }
 }
 
 /// Where a volume is in its life.
@@ -160,6 +181,7 @@ impl Head {
             lease: None,
             tombstones: BTreeSet::new(),
             more_tombstones: None,
+            removal: Removal::Announced,
             write: WriteId::UNSEALED,
         };
         head.sealed(nonce)

@@ -16,7 +16,8 @@ use super::{
 use crate::{
     head::{
         names::{CommitName, Condemned, Digest, UniqueName},
-        record::{Head, Stage},
+        pin::{Fate, Seen},
+        record::Head,
         writer::{ETag, Found},
     },
     keys::{Part, PinId},
@@ -164,20 +165,14 @@ impl Remote {
     /// comes later finds the pin.
     async fn fate(&self, volume: &VolumeId, commit: &CommitName) -> Result<Fate> {
         let Found::Head(head, _) = self.find(volume).await? else { return Ok(Fate::VolumeGone) };
-        if head.check_there().is_err() {
-            return Ok(Fate::VolumeGone);
+        if let Some(fate) = Fate::by_head(&head, commit) {
+            return Ok(fate);
         }
-        if head.stage == Stage::Deleting {
-            return Ok(Fate::VolumeDeleting);
-        }
-        if head.commit.as_ref() == Some(commit) {
-            return Ok(Fate::Kept);
-        }
-        if self.tombstones(&head).await?.contains(&Condemned::Commit(commit.clone())) {
-            return Ok(Fate::Condemned);
+        if let Some(fate) = Fate::by_tombstones(&self.tombstones(&head).await?, commit) {
+            return Ok(fate);
         }
         let is_stored = self.is_stored(&self.keys.of(volume, Part::Commit(commit.clone()))).await?;
-        Ok(if is_stored { Fate::Kept } else { Fate::Gone })
+        Ok(Fate::by_object(if is_stored { Seen::There } else { Seen::Missing }))
     }
 
     /// All that `head` condemns: in the head itself, and in the list that it names.
@@ -213,21 +208,6 @@ impl Remote {
         self.put_unique(&self.keys.of(&head.volume, Part::Tombstones(name)), body).await?;
         Ok(name)
     }
-}
-
-/// How it stands with a commit that was just pinned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// The pin keeps it.
-    Kept,
-    /// It is not there any more.
-    Gone,
-    /// A pruner may not have seen the pin: it is removed, or stays.
-    Condemned,
-    /// A deleter may not have seen the pin.
-    VolumeDeleting,
-    /// There is no volume any more.
-    VolumeGone,
 }
 
 impl Fate {

@@ -1,5 +1,8 @@
-//! Prune: what no retained commit needs is condemned through the head, *then* whoever may need it is asked, and
-//! what nobody named is removed. No clock, no grace period; killed anywhere, the next prune goes on.
+//! Prune: what no retained commit needs is condemned through the head, *then* whoever may need it is asked, *then*
+//! the head says what is removed, and then it is. No clock, no grace period; killed anywhere, the next prune goes on.
+//!
+//! A delete may arrive long after the process that sent it was fenced or killed. So what deletes were sent for is
+//! never spared again: the head says so before the first one is sent, and whoever has lost the head sends none.
 
 mod deleted;
 
@@ -15,7 +18,7 @@ use crate::{
         lease::{GRACE, Watch},
         names::{CommitName, Condemned},
         prune::{Sentence, condemnable, sentence},
-        record::{Head, TOMBSTONES_MAX},
+        record::{Head, Removal, TOMBSTONES_MAX},
     },
     keys::{Key, Part, PinId},
 };
@@ -218,23 +221,24 @@ impl<'a> Pruner<'a> {
         self.change(change).await
     }
 
-    /// Asks, with the tombstones in the head, who needs what they name; removes what nobody named, and drops
-    /// the tombstones once it is gone for certain.
+    /// Removes what is condemned and nobody speaks for, and drops the tombstones once it is gone for certain.
     async fn finish(
         &self,
         pins: &mut PinWatches,
         sizes: &BTreeMap<Condemned, u64>,
         pruned: &mut Pruned,
     ) -> Result<()> {
-        let head = self.actor.head();
-        let tombstones = self.planner.remote.tombstones(&head).await?;
-        if tombstones.is_empty() && head.more_tombstones.is_none() {
+        let announced = self.actor.head();
+        let tombstones = self.planner.remote.tombstones(&announced).await?;
+        if tombstones.is_empty() && announced.more_tombstones.is_none() {
             return Ok(());
         }
-        let Sentence { remove, absolve } =
-            sentence(&tombstones, &self.planner.spoken_for(&head.volume, pins).await?);
-        pruned.spared += absolve.len() as u64;
-        let (head, names) = (&head, remove.iter().cloned().collect::<Vec<_>>());
+        let remove = match announced.removal {
+            Removal::Announced => self.begin_removal(&announced, tombstones, pins, pruned).await?,
+            // Who speaks for any of it now has not looked yet: it finds it condemned, or gone.
+            Removal::Begun => tombstones,
+        };
+        let (head, names) = (&self.actor.head(), remove.iter().cloned().collect::<Vec<_>>());
         // By value, not by reference: a closure over references would make the future one that cannot be sent.
         let gone = futures::stream::iter(names)
             .map(|name| async move { self.remove_for_certain(&head.volume, &name).await });
@@ -242,13 +246,37 @@ impl<'a> Pruner<'a> {
         pruned.objects += remove.len() as u64;
         pruned.bytes += remove.iter().filter_map(|name| sizes.get(name)).sum::<u64>();
         self.change(Change::Absolve).await?;
-        if let Some(list) = head.more_tombstones {
-            self.planner
-                .remote
-                .remove(&self.planner.remote.keys.of(&head.volume, Part::Tombstones(list)))
-                .await?;
+        let lists = BTreeSet::from([announced.more_tombstones, head.more_tombstones]);
+        for list in lists.into_iter().flatten() {
+            let path = self.planner.remote.keys.of(&head.volume, Part::Tombstones(list));
+            self.planner.remote.remove(&path).await?;
         }
         Ok(())
+    }
+
+    /// Asks, with the tombstones in the head, who needs what they name, and writes into the head what nobody named.
+    async fn begin_removal(
+        &self,
+        head: &Head,
+        tombstones: BTreeSet<Condemned>,
+        pins: &mut PinWatches,
+        pruned: &mut Pruned,
+    ) -> Result<BTreeSet<Condemned>> {
+        let Sentence { remove, absolve } =
+            sentence(&tombstones, &self.planner.spoken_for(&head.volume, pins).await?);
+        pruned.spared += absolve.len() as u64;
+        if remove.is_empty() {
+            return Ok(remove);
+        }
+        let change = if remove.len() <= TOMBSTONES_MAX {
+            Change::Remove(remove.iter().cloned().collect())
+        } else if let (Some(list), true) = (head.more_tombstones, absolve.is_empty()) {
+            Change::RemoveListed(list)
+        } else {
+            Change::RemoveListed(self.planner.remote.write_tombstones(head, &remove).await?)
+        };
+        self.change(change).await?;
+        Ok(remove)
     }
 
     /// Removes an object; returns once the removal was acknowledged and a look says that it is not there.

@@ -1,22 +1,24 @@
 //! What can happen next, and what it does. Every decision is the crate's own.
 
-use super::world::{Client, Commit, Heard, Protocol, Scope, Variant, World, content, digest, lease, pack};
+use super::{
+    disk::{self, Stage},
+    pins::{self, Reader},
+    prune,
+    world::{Client, Commit, Heard, Protocol, Scope, Variant, World, content, digest, lease, pack},
+};
 use persist_core::Epoch;
 use persist_s3::head::{
     change::FoundBy,
     names::Condemned,
-    prune::{condemnable, sentence, to_upload_again},
-    record::{CommitName, Digest, Head, SessionId},
-    recovery::{Recovery, Tree, Workspace, recovery},
+    prune::to_upload_again,
+    record::{CommitName, Digest, Head, Removal, SessionId},
+    recovery::Tree,
     writer::{Found, Put, Resolution, Standing, Writer},
 };
 use std::collections::BTreeSet;
 
 /// Epochs that are minted at most.
 const EPOCHS: u64 = 3;
-
-/// Pieces of work that are written at most.
-const WORKS: u8 = 2;
 
 /// Requests that are under way at most: each client's own, and one that is late.
 const PUTS: usize = 3;
@@ -25,6 +27,8 @@ const PUTS: usize = 3;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
     Ask(usize),
+    /// The next step with its workspace.
+    Prepare(usize),
     Write(usize),
     Commit(usize, Shape),
     Release(usize),
@@ -35,12 +39,16 @@ pub(crate) enum Action {
     Hear(usize),
     Crash(usize),
     Clone,
+    /// A machine starts from the disk of another, which goes on.
+    CloneDisk,
     Salvage(usize),
     CheckSalvage(usize),
     Condemn(usize),
     Sentence(usize),
+    Delete(usize),
     DeliverDelete(Condemned, Copies),
     Absolve(usize),
+    Read,
 }
 
 /// Whether a commit builds on what its base holds, or replaces all of it.
@@ -72,7 +80,8 @@ pub(crate) fn possible(protocol: Protocol, world: &World, actions: &mut Vec<Acti
             actions.push(Action::Deliver(k, Reply::IsLost, Copies::Once));
             actions.push(Action::Deliver(k, Reply::IsLost, Copies::Again));
         }
-        if world.clients[*i].writer.as_ref().is_none_or(|writer| !writer.waits()) {
+        let abandoned = world.clients[*i].writer.as_ref().is_none_or(|writer| !writer.waits());
+        if abandoned && !scope.hears_at_once() {
             actions.push(Action::DropRequest(k));
         }
     }
@@ -86,6 +95,12 @@ pub(crate) fn possible(protocol: Protocol, world: &World, actions: &mut Vec<Acti
     if scope.has(Scope::Clone) && !world.clients[2].runs && world.clients[0].writer.is_some() {
         actions.push(Action::Clone);
     }
+    if scope.has(Scope::Clone) && !world.clients[2].runs && world.clients[0].disk.work.is_some() {
+        actions.push(Action::CloneDisk);
+    }
+    if scope.has(Scope::Pins) && !matches!(world.reader, Reader::Refused | Reader::Done) {
+        actions.push(Action::Read);
+    }
 }
 
 fn of_client(protocol: Protocol, world: &World, i: usize, client: &Client, actions: &mut Vec<Action>) {
@@ -95,7 +110,9 @@ fn of_client(protocol: Protocol, world: &World, i: usize, client: &Client, actio
         }
         return;
     };
-    if protocol.scope.has(Scope::Crash) && world.crashes < 1 {
+    if world.crashes < protocol.scope.crashes()
+        && (protocol.scope != Scope::Disk || disk::stops(protocol.scope, i))
+    {
         actions.push(Action::Crash(i));
     }
     if client.heard.is_some() {
@@ -109,7 +126,7 @@ fn of_client(protocol: Protocol, world: &World, i: usize, client: &Client, actio
     }
     match writer.standing() {
         Standing::Holding if !writer.waits() => holding(protocol, world, i, client, writer, actions),
-        Standing::Lost(_) if client.work.is_some() => actions.push(Action::Salvage(i)),
+        Standing::Lost(_) if client.disk.work.is_some() => actions.push(Action::Salvage(i)),
         _ => {}
     }
 }
@@ -122,42 +139,57 @@ fn holding(
     writer: &Writer,
     actions: &mut Vec<Action>,
 ) {
+    if client.stage != Stage::Ready {
+        actions.push(Action::Prepare(i));
+        return;
+    }
     if world.puts.len() >= PUTS {
         return;
     }
-    match client.work {
-        None if world.written < WORKS => actions.push(Action::Write(i)),
+    match client.disk.work {
+        None if world.written < protocol.scope.works() => actions.push(Action::Write(i)),
         None => {}
-        Some(_) => actions.extend([Action::Commit(i, Shape::Adds), Action::Commit(i, Shape::Replaces)]),
+        Some(_) => {
+            actions.push(Action::Commit(i, Shape::Adds));
+            // What it shares with another matters to who removes packs.
+            actions.extend(prune::is_in(protocol.scope).then_some(Action::Commit(i, Shape::Replaces)));
+        }
     }
-    if client.work.is_none() {
+    let leaves =
+        protocol.scope != Scope::Pins && (protocol.scope != Scope::Disk || disk::stops(protocol.scope, i));
+    if client.disk.work.is_none() && leaves {
         actions.push(Action::Release(i));
     }
-    let idle =
-        !condemnable(writer.head(), &world.packs, &world.needs(writer.head().commit.as_ref())).is_empty();
-    match (&client.removing, protocol.variant) {
-        (None, Variant::DeleteBeforeTombstone) if idle => actions.push(Action::Sentence(i)),
-        (None, _) if idle => actions.push(Action::Condemn(i)),
-        (None, _) if !writer.head().tombstones.is_empty() => actions.push(Action::Sentence(i)),
-        (Some(removing), _) if removing.is_disjoint(&world.packs) => actions.push(Action::Absolve(i)),
-        _ => {}
+    if prune::is_in(protocol.scope) {
+        prune::possible(protocol, world, (i, client, writer), actions);
     }
 }
 
 /// Does `action`; false if it changes nothing worth a state.
-pub(crate) fn act(variant: Variant, world: &mut World, action: &Action) -> bool {
+pub(crate) fn act(protocol: Protocol, world: &mut World, action: &Action) -> bool {
+    let variant = protocol.variant;
     match action {
         Action::Ask(i) => ask(world, *i),
+        Action::Prepare(i) => disk::prepare(protocol, world, *i),
         Action::Write(i) => {
             world.written += 1;
-            world.clients[*i].work = Some(world.written);
+            world.clients[*i].disk.work = Some(world.written);
             true
         }
-        Action::Commit(i, shape) => commit(variant, world, *i, *shape),
+        Action::Commit(i, shape) => commit(protocol, world, *i, *shape),
         Action::Release(i) => {
+            // It was compared with its base once more.
+            world.clients[*i].disk.state.tree = Tree::Clean;
             change(variant, world, *i, |head, session, nonce| head.released(session, nonce))
         }
-        Action::Deliver(k, reply, copies) => deliver(variant, world, *k, *reply, *copies),
+        Action::Deliver(k, reply, copies) => {
+            let i = world.puts[*k].0;
+            deliver(variant, world, *k, *reply, *copies);
+            if protocol.scope.hears_at_once() {
+                hear(protocol, world, i);
+            }
+            true
+        }
         Action::DropRequest(k) => {
             world.puts.remove(*k);
             true
@@ -166,21 +198,29 @@ pub(crate) fn act(variant: Variant, world: &mut World, action: &Action) -> bool 
             world.clients[*i].heard = Some(Heard::AnythingElse);
             true
         }
-        Action::Hear(i) => hear(world, *i),
+        Action::Hear(i) => hear(protocol, world, *i),
         Action::Crash(i) => crash(world, *i),
         Action::Clone => {
             world.clients[2] = world.clients[0].clone();
             true
         }
+        Action::CloneDisk => {
+            let (disk, nonce) = (world.clients[0].disk.clone(), world.clients[0].nonce);
+            let clone = &mut world.clients[2];
+            (clone.runs, clone.disk, clone.nonce) = (true, disk, nonce);
+            true
+        }
         Action::Salvage(i) => salvage(variant, world, *i),
         Action::CheckSalvage(i) => check_salvage(variant, world, *i),
-        Action::Condemn(i) => condemn(variant, world, *i),
-        Action::Sentence(i) => pronounce(variant, world, *i),
+        Action::Condemn(i) => prune::condemn(protocol, world, *i),
+        Action::Sentence(i) => prune::pronounce(protocol, world, *i),
+        Action::Delete(i) => prune::delete(world, *i),
         Action::DeliverDelete(pack, copies) => {
             world.removed |= u8::from(world.packs.remove(pack));
             *copies == Copies::Again || world.deletes.remove(pack)
         }
-        Action::Absolve(i) => absolve(variant, world, *i),
+        Action::Absolve(i) => prune::absolve(variant, world, *i),
+        Action::Read => pins::read(variant, world),
     }
 }
 
@@ -189,15 +229,17 @@ fn ask(world: &mut World, i: usize) -> bool {
     let Ok((writer, put)) = Writer::ask(&world.head, (&etag, FoundBy::Name), lease(nonce), nonce) else {
         return false;
     };
-    world.clients[i].writer = Some(writer);
-    world.clients[i].uploads = 0;
+    let client = &mut world.clients[i];
+    let held = world.head.lease.as_ref().map(|lease| lease.session);
+    client.disk.state = client.disk.state.clone().asking(writer.session(), held);
+    (client.writer, client.stage, client.uploads) = (Some(writer), Stage::Settles, 0);
     world.puts.push((i, put));
     true
 }
 
 /// Begins a change of the head by its holder, with randomness that is the world's or, in the broken
 /// variant, the client's own, which a clone copies.
-fn change(
+pub(crate) fn change(
     variant: Variant,
     world: &mut World,
     i: usize,
@@ -226,21 +268,33 @@ fn fresh(client: &mut Client, i: usize) -> u128 {
     client.nonce * 3 + i as u128
 }
 
-fn commit(variant: Variant, world: &mut World, i: usize, shape: Shape) -> bool {
+fn commit(protocol: Protocol, world: &mut World, i: usize, shape: Shape) -> bool {
     let client = &world.clients[i];
-    let (Some(writer), Some(work)) = (&client.writer, client.work) else { return false };
-    let (epoch, seq) = (writer.head().epoch, writer.head().seq + 1);
+    let (Some(writer), Some(work)) = (&client.writer, client.disk.work) else { return false };
+    let (epoch, seq, parent) = (writer.head().epoch, writer.head().seq + 1, writer.head().commit.clone());
+    let written_on = client.disk.tree.clone();
     let mut needs = match shape {
-        Shape::Adds => world.needs(client.base.as_ref()),
+        Shape::Adds => packs(world.needs(written_on.as_ref())),
         Shape::Replaces => BTreeSet::new(),
     };
-    needs.insert(upload(variant, world, i, epoch, work));
+    needs.insert(upload(protocol.variant, world, i, epoch, work));
     let hash = digest(work.wrapping_mul(2) + u8::from(shape == Shape::Adds));
     let name = CommitName { seq, epoch, hash };
-    let parent = world.clients[i].writer.as_ref().and_then(|writer| writer.head().commit.clone());
-    world.commits.insert(name.clone(), Commit { parent, needs });
-    world.clients[i].committing = Some(name.clone());
-    change(variant, world, i, |head, session, nonce| head.committed(session, name, nonce))
+    if protocol.scope.has(Scope::Pins) {
+        needs.insert(Condemned::Commit(name.clone()));
+        world.packs.insert(Condemned::Commit(name.clone()));
+    }
+    world.commits.insert(name.clone(), Commit { parent, written_on, needs });
+    let client = &mut world.clients[i];
+    client.disk.state.offered = Some(name.clone());
+    client.committing = Some(name.clone());
+    change(protocol.variant, world, i, |head, session, nonce| head.committed(session, name, nonce))
+}
+
+/// What a commit shares with those that are made of it.
+fn packs(mut needs: BTreeSet<Condemned>) -> BTreeSet<Condemned> {
+    needs.retain(|name| matches!(name, Condemned::Pack(_)));
+    needs
 }
 
 /// Uploads a pack that `holds` something under a name that was never used, or, in the broken variant, by content.
@@ -255,7 +309,7 @@ fn upload(variant: Variant, world: &mut World, i: usize, epoch: Epoch, holds: u8
     name
 }
 
-fn deliver(variant: Variant, world: &mut World, k: usize, reply: Reply, copies: Copies) -> bool {
+fn deliver(variant: Variant, world: &mut World, k: usize, reply: Reply, copies: Copies) {
     let (i, put) = world.puts[k].clone();
     let applied = put.if_match == world.etag() || variant == Variant::NoIfMatch;
     if applied {
@@ -271,10 +325,9 @@ fn deliver(variant: Variant, world: &mut World, k: usize, reply: Reply, copies: 
     if client.heard.is_none() && client.writer.as_ref().is_some_and(Writer::waits) {
         client.heard = Some(heard);
     }
-    true
 }
 
-fn hear(world: &mut World, i: usize) -> bool {
+fn hear(protocol: Protocol, world: &mut World, i: usize) -> bool {
     let found = Found::Head(world.head.clone(), world.etag());
     let history = world.clone();
     let client = &mut world.clients[i];
@@ -288,7 +341,7 @@ fn hear(world: &mut World, i: usize) -> bool {
         Heard::AnythingElse => writer.resolve(&found, |commit| history.in_history(commit)),
     };
     match resolution {
-        Resolution::Applied => applied(world, i, was),
+        Resolution::Applied => applied(protocol, world, i, was),
         Resolution::SendAgain(put) => return send_again(world, i, put),
         Resolution::AppliedThenLost(_) => lost(&mut world.clients[i], Work::Committed),
         Resolution::Lost(_) | Resolution::Removed => lost(&mut world.clients[i], Work::Pending),
@@ -306,7 +359,7 @@ enum Work {
 fn lost(client: &mut Client, work: Work) {
     (client.committing, client.removing) = (None, None);
     if work == Work::Committed {
-        client.work = None;
+        client.disk.work = None;
     }
 }
 
@@ -319,28 +372,24 @@ fn send_again(world: &mut World, i: usize, put: Put) -> bool {
 }
 
 /// What the client does once a change was applied: acknowledges a commit, or takes up its workspace.
-fn applied(world: &mut World, i: usize, was: Standing) {
+fn applied(protocol: Protocol, world: &mut World, i: usize, was: Standing) {
     let client = &mut world.clients[i];
     let Some(writer) = &client.writer else { return };
     let (head, standing) = (writer.head().clone(), writer.standing());
     if let Some(commit) = client.committing.take() {
-        (client.base, client.work) = (Some(commit.clone()), None);
+        client.disk.accepted(&commit);
         world.acknowledged.insert(commit);
         return;
     }
     match (was, standing) {
-        (Standing::Asking, Standing::Holding) => take_up(client, &head),
+        (Standing::Asking, Standing::Holding) if !disk::stops(protocol.scope, i) => {
+            disk::prepare(protocol, world, i);
+        }
         (_, Standing::Ended) => client.writer = None,
+        _ if client.removing.is_none() && head.removal == Removal::Begun => {
+            prune::delete(world, i);
+        }
         _ => client.removing = client.removing.take().filter(|packs| !packs.is_disjoint(&head.tombstones)),
-    }
-}
-
-fn take_up(client: &mut Client, head: &Head) {
-    let tree = if client.work.is_some() { Tree::Dirty } else { Tree::Clean };
-    let workspace = Workspace { volume: head.volume.clone(), base: client.base.clone(), tree };
-    match recovery(&workspace, head) {
-        Recovery::SalvageThenHydrate => client.salvaging = Some(head.epoch),
-        _ => client.base = head.commit.clone(),
     }
 }
 
@@ -350,15 +399,15 @@ fn crash(world: &mut World, i: usize) -> bool {
     let client = &mut world.clients[i];
     (client.writer, client.heard, client.committing, client.salvaging, client.removing) =
         (None, None, None, None, None);
+    client.stage = Stage::Settles;
     true
 }
 
 /// Uploads the work of a lost session, and writes the salvage that names every pack it needs.
 fn salvage(variant: Variant, world: &mut World, i: usize) -> bool {
     let client = &world.clients[i];
-    let (Some(writer), Some(work)) = (&client.writer, client.work) else { return false };
-    let epoch = writer.head().epoch;
-    let mut needs = world.needs(client.base.as_ref());
+    let (Some(epoch), Some(work)) = (disk::salvage_epoch(client), client.disk.work) else { return false };
+    let mut needs = packs(world.needs(client.disk.tree.as_ref()));
     needs.insert(upload(variant, world, i, epoch, work));
     world.salvages.insert((epoch, i), needs);
     if variant == Variant::SalvageNotReread {
@@ -373,6 +422,11 @@ fn salvage(variant: Variant, world: &mut World, i: usize) -> bool {
 /// nothing is.
 fn check_salvage(variant: Variant, world: &mut World, i: usize) -> bool {
     let Some(epoch) = world.clients[i].salvaging else { return false };
+    if world.clients[i].disk.work.is_none() {
+        // What the tree was offered as is in the history, or there was nothing on top of its base.
+        end_salvage(world, i);
+        return true;
+    }
     let Some(mut needs) = world.salvages.get(&(epoch, i)).cloned() else { return salvage(variant, world, i) };
     let again = to_upload_again(&needs, &world.head.tombstones, |pack| world.packs.contains(pack));
     if again.is_empty() {
@@ -389,40 +443,15 @@ fn check_salvage(variant: Variant, world: &mut World, i: usize) -> bool {
 
 fn finish_salvage(world: &mut World, i: usize, epoch: Epoch) {
     world.finished.insert((epoch, i));
+    end_salvage(world, i);
+}
+
+fn end_salvage(world: &mut World, i: usize) {
     let client = &mut world.clients[i];
-    (client.salvaging, client.work) = (None, None);
+    client.disk.salvaged();
+    client.salvaging = None;
     match client.writer.as_ref().map(Writer::standing) {
-        Some(Standing::Holding) => client.base = client.writer.as_ref().and_then(|w| w.head().commit.clone()),
-        _ => (client.writer, client.base) = (None, None),
+        Some(Standing::Holding) => client.stage = Stage::Replaces,
+        _ => client.writer = None,
     }
-}
-
-fn condemn(variant: Variant, world: &mut World, i: usize) -> bool {
-    let Some(writer) = &world.clients[i].writer else { return false };
-    let packs = condemnable(writer.head(), &world.packs, &world.needs(writer.head().commit.as_ref()));
-    change(variant, world, i, |head, session, nonce| head.condemned(session, packs, nonce))
-}
-
-/// Lists who speaks for a pack, after the tombstones were written, and sends the deletes.
-fn pronounce(variant: Variant, world: &mut World, i: usize) -> bool {
-    let Some(writer) = &world.clients[i].writer else { return false };
-    let spoken_for = world.salvages.values().flatten().cloned().collect();
-    let mut head = writer.head().clone();
-    if variant == Variant::DeleteBeforeTombstone {
-        head.tombstones = condemnable(&head, &world.packs, &world.needs(head.commit.as_ref()));
-    }
-    let sentence = sentence(&head.tombstones, &spoken_for);
-    world.deletes.extend(sentence.remove.iter().cloned());
-    world.clients[i].removing = Some(sentence.remove);
-    true
-}
-
-/// Drops the tombstones of what is gone for certain, and of what somebody has spoken for.
-fn absolve(variant: Variant, world: &mut World, i: usize) -> bool {
-    world.clients[i].removing = None;
-    let Some(writer) = &world.clients[i].writer else { return false };
-    if writer.head().tombstones.is_empty() {
-        return true;
-    }
-    change(variant, world, i, |head, session, nonce| head.absolved(session, nonce))
 }

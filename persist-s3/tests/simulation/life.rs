@@ -1,22 +1,23 @@
 //! One seed: verbs of three nodes on one volume, faults among their requests, and a look after each.
 
 use super::{
-    faults::{self, KINDS},
-    node::{self, BUCKET, Life, Node, PREFIX, attach_over, workload},
+    faults,
+    lived::{Lived, NODES, Verb},
+    node::{self, BUCKET, Node, PREFIX},
+    tally::Tally,
     tree,
-    truth::Truth,
 };
 use fastrand::Rng;
 use futures::TryStreamExt;
 use persist_core::{
-    CreateOptions, Error, ErrorKind, Result, SnapshotName, Takeover, VolumeId, VolumeName, VolumeStore,
+    CreateOptions, Error, ErrorKind, Result, SnapshotName, VolumeName, VolumeStore,
     care::{PruneMode, PruneOptions, VerifyOptions},
     snapshot::SnapshotKind,
     volume::{DeleteOptions, ListOptions, SnapshotsAlong, Trash},
 };
 use persist_s3::head::record::Head;
 use persist_s3_server::Server;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use tempfile::TempDir;
 
 /// Steps of a life.
@@ -26,47 +27,14 @@ const STEPS: usize = 14;
 const FAULTY: u32 = 600;
 const RACES: u32 = 150;
 
-const NODES: [&str; 3] = ["a", "b", "c"];
-
-/// What a node may do.
-#[derive(Debug, Clone, Copy)]
-enum Verb {
-    Attach,
-    TakeOver,
-    Write,
-    Sync,
-    Snapshot,
-    DeleteSnapshot,
-    Restore,
-    Detach,
-    Prune,
-    Crash,
-}
-
-/// How often each verb is chosen.
-const VERBS: [(Verb, u32); 10] = [
-    (Verb::Attach, 4),
-    (Verb::TakeOver, 4),
-    (Verb::Write, 6),
-    (Verb::Sync, 6),
-    (Verb::Snapshot, 3),
-    (Verb::DeleteSnapshot, 1),
-    (Verb::Restore, 2),
-    (Verb::Detach, 3),
-    (Verb::Prune, 2),
-    (Verb::Crash, 2),
-];
-
-/// A bucket and its nodes: all seeds live in one, each with a volume of its own.
+/// A bucket and its nodes, in which seeds live one after the other, each with a volume of its own.
 pub struct World {
     server: Server,
     directory: TempDir,
     nodes: Vec<Node>,
     /// Looks, and meets no fault.
     looker: Node,
-    fired: BTreeMap<&'static str, u32>,
-    verbs: BTreeMap<String, (u32, u32)>,
-    salvages: u32,
+    pub tally: Tally,
     pub told: Vec<String>,
 }
 
@@ -78,18 +46,7 @@ impl World {
         let mut looker = Node::new("looker");
         looker.open(&server, directory.path()).unwrap();
         let nodes = NODES.map(Node::new).into();
-        let (fired, verbs, told) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Self { server, directory, nodes, looker, fired, verbs, salvages: 0, told }
-    }
-
-    /// What never happened, so that nothing was proven by it.
-    pub fn never_happened(&self) -> Vec<&'static str> {
-        let faults = KINDS.iter().map(|(name, _)| *name).filter(|name| !self.fired.contains_key(name));
-        faults.chain((self.salvages == 0).then_some("a salvage")).collect()
-    }
-
-    pub fn summary(&self) -> String {
-        format!("{} salvages; done and failed {:?}; faults {:?}", self.salvages, self.verbs, self.fired)
+        Self { server, directory, nodes, looker, tally: Tally::default(), told: Vec::new() }
     }
 
     /// Lives `seed` to its end.
@@ -98,15 +55,7 @@ impl World {
         let name = VolumeName::new(format!("v{seed}")).unwrap();
         let looker = self.looker.life.as_ref().unwrap();
         let made = looker.run(looker.store.create(&name, CreateOptions::default())).unwrap();
-        let mut lived = Lived {
-            id: made.volume.id,
-            name,
-            truth: Truth::new(NODES.len()),
-            random: Rng::with_seed(seed),
-            epoch: 0,
-            seq: 0,
-            planned: VecDeque::new(),
-        };
+        let mut lived = Lived::new(made.volume.id, name, seed);
         for _ in 0..STEPS {
             if lived.planned.is_empty() && lived.random.u32(0..1000) < RACES {
                 lived.plan_a_race();
@@ -128,13 +77,13 @@ impl World {
         let done = self.perform(lived, at, verb);
         let fired = self.server.faults().fired();
         self.server.faults().clear();
-        fired.iter().for_each(|fired| *self.fired.entry(fired.rule).or_default() += 1);
+        fired.iter().for_each(|fired| *self.tally.fired.entry(fired.rule).or_default() += 1);
         let clean = fired.is_empty();
         if let (Verb::Attach | Verb::TakeOver, Ok(())) = (verb, &done) {
             self.attached(lived, at);
         }
         self.told.push(format!("    {done:?}, {} faults fired, {:?}", fired.len(), lived.truth));
-        let counted = self.verbs.entry(format!("{verb:?}")).or_default();
+        let counted = self.tally.verbs.entry(format!("{verb:?}")).or_default();
         match done {
             Ok(()) => counted.0 += 1,
             Err(error) => {
@@ -199,7 +148,7 @@ impl World {
         if before.work && value != before.tree {
             let salvages = self.salvages(lived);
             assert!(salvages.contains(&before.tree), "{} is lost: {salvages:?}", before.tree);
-            self.salvages += 1;
+            self.tally.salvages += 1;
         }
         let truth = &mut lived.truth;
         if !own {
@@ -231,14 +180,19 @@ impl World {
         let (epoch, seq) = (head.epoch.get(), head.seq);
         assert!(epoch >= lived.epoch && seq >= lived.seq, "the head went back: {epoch} {seq}");
         (lived.epoch, lived.seq) = (epoch, seq);
+        let keys = self.server.keys(BUCKET, &format!("{PREFIX}/v/{}/", lived.id)).into_iter();
+        let objects = keys.filter_map(|key| Some((key.clone(), self.server.object(BUCKET, &key).unwrap()?)));
+        let unread = lived.unread(objects.collect());
         let looker = self.looker.life.as_ref().unwrap();
         looker.run(async {
             let listed: Vec<_> =
                 looker.store.snapshots(&lived.name, ListOptions::default()).try_collect().await.unwrap();
             let named = listed.iter().filter(|record| record.kind == SnapshotKind::Named);
             let named: BTreeSet<_> = named.map(|record| record.name.to_string()).collect();
-            for (name, value) in &lived.truth.snapshots {
+            for name in lived.truth.snapshots.keys() {
                 assert!(named.contains(name), "snapshot {name} is gone");
+            }
+            for (name, value) in &unread {
                 let name = SnapshotName::new(name).unwrap();
                 let seen = tree::value_of(&looker.store, &lived.name, &name).await.unwrap();
                 assert_eq!(seen, *value, "snapshot {name} has changed");
@@ -287,153 +241,6 @@ impl World {
             DeleteOptions::default().with_snapshots(SnapshotsAlong::Delete).with_trash(Trash::Bypass);
         let looker = self.looker.life.as_ref().unwrap();
         looker.run(looker.store.delete(&lived.name, options)).unwrap();
-    }
-}
-
-/// A volume and what is known of it.
-struct Lived {
-    id: VolumeId,
-    name: VolumeName,
-    truth: Truth,
-    random: Rng,
-    epoch: u64,
-    seq: u64,
-    /// What comes next, whatever chance would have.
-    planned: VecDeque<(usize, Verb)>,
-}
-
-impl Lived {
-    fn verb(&mut self) -> Verb {
-        let mut at = self.random.u32(..VERBS.iter().map(|(_, weight)| weight).sum::<u32>());
-        for (verb, weight) in VERBS {
-            if at < weight {
-                return verb;
-            }
-            at -= weight;
-        }
-        Verb::Crash
-    }
-
-    /// One node writes, another takes over and commits, and the first one comes back: chance alone seldom does it.
-    fn plan_a_race(&mut self) {
-        let first = self.random.usize(..NODES.len());
-        let second = (first + self.random.usize(1..NODES.len())) % NODES.len();
-        let leaves = if self.random.bool() { Verb::Crash } else { Verb::Detach };
-        let late = if self.random.bool() { Verb::Sync } else { Verb::Snapshot };
-        self.planned.extend([(first, Verb::TakeOver), (first, Verb::Write)]);
-        self.planned.extend([Verb::TakeOver, Verb::Write, Verb::Sync].map(|verb| (second, verb)));
-        self.planned.extend([late, leaves, Verb::TakeOver].map(|verb| (first, verb)));
-    }
-
-    fn attach(&self, life: &mut Life) -> Result<()> {
-        let attached = life.run(life.store.attach(&self.name, workload(Takeover::Never)));
-        life.attachment = Some(attached?);
-        Ok(())
-    }
-
-    fn take_over(&self, life: &mut Life) -> Result<()> {
-        life.attachment = Some(life.run(attach_over(&life.store, &self.name))?);
-        Ok(())
-    }
-
-    fn write(&mut self, at: usize, life: &Life) -> Result<()> {
-        let Some(attachment) = &life.attachment else { return Ok(()) };
-        let value = self.truth.next;
-        self.truth.next += 1;
-        tree::plant(attachment.path(), value).unwrap();
-        (self.truth.nodes[at].tree, self.truth.nodes[at].work) = (value, true);
-        Ok(())
-    }
-
-    fn sync(&mut self, at: usize, life: &Life) -> Result<()> {
-        let Some(attachment) = &life.attachment else { return Ok(()) };
-        let synced = life.run(life.store.sync(&attachment.id, Default::default()));
-        self.committed(at, synced.map(drop))
-    }
-
-    /// A call has committed, or not, what `at` has written.
-    fn committed(&mut self, at: usize, done: Result<()>) -> Result<()> {
-        let (tree, newest) = (self.truth.nodes[at].tree, self.truth.may_commit(at, self.epoch));
-        match &done {
-            Ok(()) => {
-                assert!(newest, "a fenced writer has committed {tree}");
-                self.truth.acknowledged(tree);
-                self.truth.nodes[at].work = false;
-            }
-            Err(_) if newest => self.truth.perhaps(tree),
-            Err(_) => {}
-        }
-        done
-    }
-
-    fn snapshot(&mut self, at: usize, life: &Life) -> Result<()> {
-        let text = format!("s{}", self.random.u32(..4));
-        if self.truth.snapshots.contains_key(&text) || self.truth.unsure.contains(&text) {
-            return Ok(());
-        }
-        let name = SnapshotName::new(&text).unwrap();
-        let taken = life.run(life.store.snapshot(&self.name, &name, Default::default()));
-        let mine = life.attachment.is_some();
-        let done = if mine { self.committed(at, taken.map(drop)) } else { taken.map(drop) };
-        if done.is_err() {
-            self.truth.unsure.insert(text);
-            return done;
-        }
-        let value = if mine {
-            self.truth.nodes[at].tree
-        } else {
-            let value = life.run(tree::value_of(&life.store, &self.name, &name));
-            let Ok(value) = value else {
-                self.truth.unsure.insert(text);
-                return Ok(());
-            };
-            assert!(self.truth.head.contains(&value), "a snapshot of {value} was taken");
-            value
-        };
-        self.truth.snapshots.insert(text, value);
-        Ok(())
-    }
-
-    fn delete_snapshot(&mut self, life: &Life) -> Result<()> {
-        let Some(text) = self.any_snapshot() else { return Ok(()) };
-        let name = SnapshotName::new(&text).unwrap();
-        self.truth.snapshots.remove(&text);
-        let deleted = life.run(life.store.delete_snapshot(&self.name, &name, Default::default()));
-        if deleted.is_err() {
-            self.truth.unsure.insert(text);
-        }
-        deleted.map(drop)
-    }
-
-    fn restore(&mut self, life: &Life) -> Result<()> {
-        let Some(text) = self.any_snapshot() else { return Ok(()) };
-        let (name, value) = (SnapshotName::new(&text).unwrap(), self.truth.snapshots[&text]);
-        let restored = life.run(life.store.restore(&self.name, &name, Default::default()));
-        match &restored {
-            Ok(_) => self.truth.acknowledged(value),
-            Err(_) => self.truth.perhaps(value),
-        }
-        restored.map(drop)
-    }
-
-    fn any_snapshot(&mut self) -> Option<String> {
-        let count = self.truth.snapshots.len();
-        let at = self.random.usize(..count.max(1));
-        self.truth.snapshots.keys().nth(at).cloned()
-    }
-
-    fn detach(&mut self, at: usize, life: &mut Life) -> Result<()> {
-        let Some(attachment) = life.attachment.clone() else { return Ok(()) };
-        let detached = life.run(life.store.detach(&attachment.id, Default::default()));
-        let newest = self.truth.may_commit(at, self.epoch);
-        if detached.is_ok() {
-            life.attachment = None;
-        }
-        match detached {
-            // It has lost the volume before: what it wrote is a salvage, or stays until it attaches again.
-            Ok(_) if !newest => Ok(()),
-            done => self.committed(at, done.map(drop)),
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Each kind of fault at each request of what every volume goes through: no outcome is wrong, and a repeat succeeds.
 
 use super::{
+    crowd,
     faults::KINDS,
     node::{self, Life, Node, attach_over, workload},
     tree,
@@ -18,8 +19,11 @@ use tempfile::TempDir;
 /// call finds ended.
 const REPEATS: usize = 4;
 
-/// Runs of each scenario, of some thousand that there are; `PERSIST_SINGLES` says another number.
+/// Runs of each scenario, of some thousand that there are; `PERSIST_SINGLES` says another number, or `all`.
 const RUNS: usize = 8;
+
+/// Runs on one ground: each leaves a volume there.
+const RUNS_IN_ONE: usize = 64;
 
 /// What is disturbed.
 #[derive(Debug, Clone, Copy)]
@@ -32,20 +36,42 @@ enum Scenario {
 
 #[test]
 fn no_single_fault_at_any_request_makes_a_wrong_outcome() {
-    let wanted = std::env::var("PERSIST_SINGLES").map_or(RUNS, |text| text.parse().unwrap());
-    for scenario in [Scenario::Create, Scenario::Sync, Scenario::Restore, Scenario::Salvage] {
-        let mut ground = Ground::new();
-        let requests = ground.requests(scenario);
+    let all = [Scenario::Create, Scenario::Sync, Scenario::Restore, Scenario::Salvage];
+    let wanted = match std::env::var("PERSIST_SINGLES").as_deref() {
+        Ok("all") => usize::MAX,
+        Ok(text) => text.parse().unwrap(),
+        Err(_) => RUNS,
+    };
+    let mut ground = Ground::new();
+    let requests = all.map(|scenario| ground.requests(scenario));
+    let chosen = requests.iter().enumerate().flat_map(|(at, requests)| {
         let points = requests * KINDS.len();
         // Not a multiple of the kinds, so that each of them is met.
         let apart = (points / wanted / KINDS.len() * KINDS.len() + 1).min(points);
-        let (mut runs, mut fired) = (0, 0);
-        for point in (0..points).step_by(apart) {
-            fired += ground.disturbed(scenario, point / KINDS.len(), point % KINDS.len());
-            runs += 1;
-        }
-        println!("{scenario:?}: {requests} requests, {runs} runs, {fired} faults fired");
+        (0..points).step_by(apart).map(move |point| (at, point))
+    });
+    let fired = crowd::shared(chosen, |work| disturbed(&all, work));
+    for (at, scenario) in all.iter().enumerate() {
+        let of = fired.iter().flatten().filter(|one| one.0 == at).map(|one| one.1);
+        let (runs, fired) = of.fold((0, 0), |(runs, all), fired| (runs + 1, all + fired));
+        println!("{scenario:?}: {} requests, {runs} runs, {fired} faults fired", requests[at]);
         assert!(fired > 0, "no fault of {scenario:?} ever fired");
+    }
+}
+
+/// Disturbs what it is given; which scenario that was, and how often the fault fired.
+fn disturbed(all: &[Scenario], work: &mut dyn FnMut() -> Option<(usize, usize)>) -> Vec<(usize, usize)> {
+    let mut done = Vec::new();
+    loop {
+        let mut here = std::iter::from_fn(&mut *work).take(RUNS_IN_ONE).peekable();
+        if here.peek().is_none() {
+            return done;
+        }
+        let mut ground = Ground::new();
+        for (at, point) in here {
+            let fired = ground.disturbed(all[at], point / KINDS.len(), point % KINDS.len());
+            done.push((at, fired));
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Named snapshots: a pin with a name, created if there is none, released by overwriting, never removed, so
 //! that a late request about an old one never touches a new one of the same name.
 
-use super::{FORMAT, Fate, check_format, decode, encode};
+use super::{FORMAT, check_format, decode, encode};
 use crate::{
-    head::names::CommitName,
+    head::{names::CommitName, pin::Fate},
     keys::{Key, Part},
     remote::{
         Remote,

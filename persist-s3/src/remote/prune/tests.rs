@@ -253,6 +253,81 @@ async fn a_prune_between_any_two_requests_of_a_snapshot_leaves_it_whole_or_refus
     assert!(whole > 0 && refused > 0, "{whole} {refused}");
 }
 
+/// A prune that is killed before its request of number `at`; gives the deletes that it had sent by then, which may
+/// arrive at any time, and the next process. None if it makes no so many requests.
+async fn killed_prune(bench: &Bench, scene: &Scene, at: usize) -> Option<(Vec<Condemned>, Scene)> {
+    bench.store.arm(at, Fault::KilledBefore);
+    let ended = bench.until_killed(prune(bench, scene)).await;
+    let seen = bench.store.seen();
+    bench.store.calm();
+    if ended.is_some() {
+        return None;
+    }
+    let all = kept(&[1, 2, 3], &[1, 2, 3, 4, 5]).into_iter();
+    let sent =
+        |name: &Condemned| seen.contains(&format!("DELETE {}", bench.remote.keys.of(&scene.id, part(name))));
+    Some((all.filter(sent).collect(), after_a_kill(bench, scene.clone()).await))
+}
+
+async fn arrive(bench: &Bench, scene: &Scene, deletes: &[Condemned]) {
+    for name in deletes {
+        bench.remote.remove(&bench.remote.keys.of(&scene.id, part(name))).await.unwrap();
+    }
+}
+
+/// Found by the model: the second prune used to spare what the deletes of the first one were under way for.
+#[tokio::test(start_paused = true)]
+async fn what_a_killed_prune_has_sent_deletes_for_is_never_acknowledged_as_a_snapshot() {
+    let (mut whole, mut refused) = (0, 0);
+    for stopped in 0.. {
+        for at in 0.. {
+            let bench = Bench::new();
+            let scene = scene(&bench).await;
+            let Some((deletes, next)) = killed_prune(&bench, &scene, stopped).await else {
+                assert!(stopped > 8 && whole > 3 && refused > 3, "{stopped} {whole} {refused}");
+                return;
+            };
+            let wanted = snapshot(&scene, "s", 2);
+            let take = bench.remote.take_snapshot(&wanted);
+            let prune = async || prune(&bench, &next).await.unwrap();
+            let Some((taken, _)) = interleaved(&bench, at, take, prune).await else { break };
+            arrive(&bench, &scene, &deletes).await;
+            let left = there(&bench, &scene).await;
+            if taken.is_ok() {
+                assert!(left.is_superset(&kept(&[2], &[2, 3])), "killed at {stopped}, at {at}: {left:?}");
+                whole += 1;
+            } else {
+                refused += 1;
+            }
+        }
+    }
+}
+
+/// The same of a salvage, which is uploaded again.
+#[tokio::test(start_paused = true)]
+async fn what_a_killed_prune_has_sent_deletes_for_is_uploaded_again_by_a_salvage() {
+    let mut again = 0;
+    for stopped in 0.. {
+        for at in 0.. {
+            let bench = Bench::new();
+            let scene = scene(&bench).await;
+            let Some((deletes, next)) = killed_prune(&bench, &scene, stopped).await else {
+                assert!(stopped > 8 && again > 3, "{stopped} {again}");
+                return;
+            };
+            let name = bench.remote.salvage_name(Epoch::new(1), crate::head::record::SessionId(7));
+            let uploads = Uploads(&bench, &scene.id);
+            let keep = bench.remote.keep_salvage(name, salvage(&scene), &uploads);
+            let prune = async || prune(&bench, &next).await.unwrap();
+            let Some((done, _)) = interleaved(&bench, at, keep, prune).await else { break };
+            arrive(&bench, &scene, &deletes).await;
+            let done = done.unwrap();
+            again += usize::from(done.needs != salvage(&scene).needs);
+            salvage_is_whole(&bench, &scene, &done, at).await;
+        }
+    }
+}
+
 /// Uploads again by planting the same content under a new name.
 struct Uploads<'a>(&'a Bench, &'a VolumeId);
 

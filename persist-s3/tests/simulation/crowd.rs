@@ -1,0 +1,46 @@
+//! Work that several threads share, each with a world of its own.
+
+use std::{
+    panic::resume_unwind,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+/// Worlds at once for each processor: most of a life waits for the disk.
+const AT_ONCE: usize = 4;
+
+/// Gives each thread what it takes from `work`, until nothing is left or one of them has panicked, which goes on here.
+/// The results of the threads.
+pub fn shared<I: Send, T: Send>(
+    work: impl Iterator<Item = I> + Send,
+    thread: impl Fn(&mut dyn FnMut() -> Option<I>) -> T + Sync,
+) -> Vec<T> {
+    let (work, over) = (Mutex::new(work), AtomicBool::new(false));
+    let one = || {
+        let guard = Stop(&over);
+        let done = thread(&mut || {
+            let more = !over.load(Ordering::Relaxed);
+            more.then(|| work.lock().unwrap().next()).flatten()
+        });
+        std::mem::forget(guard);
+        done
+    };
+    let threads = AT_ONCE * thread::available_parallelism().map_or(1, Into::into);
+    thread::scope(|scope| {
+        let all: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+        let joined: Vec<_> = all.into_iter().map(|thread| thread.join()).collect();
+        joined.into_iter().map(|done| done.unwrap_or_else(|broken| resume_unwind(broken))).collect()
+    })
+}
+
+/// Ends the work of the others where a thread panics.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
