@@ -73,6 +73,12 @@ pub mod decisions {
     #[doc = include_str!("../docs/decisions/0012-a-workspace-is-a-volume-of-a-directory-store.md")]
     pub mod a_workspace_is_a_volume_of_a_directory_store {}
 
+    #[doc = include_str!("../docs/decisions/0013-files-in-pages-are-cut-in-blocks.md")]
+    pub mod files_in_pages_are_cut_in_blocks {}
+
     #[doc = include_str!("../docs/decisions/0014-leases-on-directories.md")]
     pub mod leases_on_directories {}
+
+    #[doc = include_str!("../docs/decisions/0015-what-is-removed-is-said-before-the-first-delete.md")]
+    pub mod what_is_removed_is_said_before_the_first_delete {}
 }
