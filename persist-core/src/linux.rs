@@ -1,6 +1,7 @@
 //! What Linux alone has (feature `tree`): errors of the kernel in our words, what is under a path,
 //! subvolumes, mounts, processes, and raw system calls.
 
+pub mod boot;
 pub mod btrfs;
 pub mod cause;
 pub mod filesystem;

@@ -24,7 +24,7 @@ pub(crate) mod time;
 pub(crate) mod volumes;
 
 pub(crate) use actor::{Done, HeadActor};
-pub(crate) use commits::Commits;
+pub(crate) use commits::{Commits, Facts};
 pub(crate) use head::History;
 pub(crate) use names::Named;
 pub(crate) use record::Record;

@@ -39,11 +39,17 @@ impl Bench {
         store.attach(&self.volume, AttachOptions::default()).await.unwrap()
     }
 
-    /// A volume that holds nothing of the large file any more which an old commit of it has.
-    async fn rewritten(&self) -> (Arc<dyn VolumeStore>, Attachment) {
+    /// A new volume, attached.
+    async fn begun(&self) -> (Arc<dyn VolumeStore>, Attachment) {
         let store = self.open("a").await;
         store.create(&self.volume, CreateOptions::default()).await.unwrap();
         let attachment = self.attached(&store).await;
+        (store, attachment)
+    }
+
+    /// A volume that holds nothing of the large file any more which an old commit of it has.
+    async fn rewritten(&self) -> (Arc<dyn VolumeStore>, Attachment) {
+        let (store, attachment) = self.begun().await;
         for (seed, name) in [(1, "large"), (2, "kept")] {
             fs::write(attachment.path().join(name), noise(seed, LARGE)).unwrap();
             store.sync(&attachment.id, Default::default()).await.unwrap();
@@ -143,9 +149,7 @@ const ONE_BLOCK: usize = 160 << 10;
 #[tokio::test]
 async fn a_page_of_a_database_costs_its_block_also_where_it_fills_a_hole() {
     let bench = Bench::new();
-    let store = bench.open("a").await;
-    store.create(&bench.volume, CreateOptions::default()).await.unwrap();
-    let attachment = bench.attached(&store).await;
+    let (store, attachment) = bench.begun().await;
     let file = fs::File::create(attachment.path().join("pages")).unwrap();
     let content = noise(3, LARGE);
     // The second quarter is a hole.
@@ -177,9 +181,7 @@ const LEFT: [u64; 4] = [5, 20, 35, 50];
 #[tokio::test]
 async fn a_pack_of_which_little_is_left_is_stored_again_and_goes() {
     let bench = Bench::new();
-    let store = bench.open("a").await;
-    store.create(&bench.volume, CreateOptions::default()).await.unwrap();
-    let attachment = bench.attached(&store).await;
+    let (store, attachment) = bench.begun().await;
     let path = |n: u64| attachment.path().join(n.to_string());
     for n in 0..FILES {
         fs::write(path(n), noise(n, FILE_BYTES)).unwrap();

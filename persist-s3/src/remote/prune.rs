@@ -100,10 +100,6 @@ impl<'a> Planner<'a> {
         let stored = self.remote.stored(&head.volume).await?;
         let names = stored.keys().cloned().collect();
         let mut needed = self.needed(head).await?;
-        if let Some(commit) = &head.commit {
-            let last = self.commits.last_within(&head.volume, commit).await?;
-            needed.extend(last.map(Condemned::Pack));
-        }
         needed.extend(self.spoken_for(&head.volume, pins).await?);
         let mut doomed = condemnable(head, &names, &needed);
         doomed.extend(self.remote.tombstones(head).await?.difference(&needed).cloned());
@@ -111,39 +107,31 @@ impl<'a> Planner<'a> {
         Ok(Plan { objects: doomed.into_iter().map(size).map(|(size, name)| (name, size)).collect() })
     }
 
-    /// Everything that the retained commits need.
+    /// Everything that the retained commits need, and the last pack within the head's.
     async fn needed(&self, head: &Head) -> Result<BTreeSet<Condemned>> {
         let mut needed = BTreeSet::new();
         let mut at = head.commit.clone();
         for number in 0.. {
             let Some(commit) = at else { break };
-            match self.retained(&head.volume, &commit, number).await {
-                // An earlier prune retained fewer.
-                Err(e) if e.kind() == ErrorKind::NotFound && head.commit.as_ref() != Some(&commit) => break,
-                reached => match reached? {
-                    Some(reached) => needed.extend(reached),
-                    None => break,
-                },
+            let by_number = number < self.retention.commits.get();
+            if !by_number && self.retention.since.is_none() {
+                break;
             }
-            at = self.commits.parent(&head.volume, &commit).await?;
+            let facts = match self.commits.facts(&head.volume, &commit).await {
+                // An earlier prune retained fewer.
+                Err(e) if e.kind() == ErrorKind::NotFound && number > 0 => break,
+                facts => facts?,
+            };
+            if !by_number && self.retention.since.is_some_and(|since| facts.made < since) {
+                break;
+            }
+            needed.extend(facts.reach);
+            if number == 0 {
+                needed.extend(facts.last_within.map(Condemned::Pack));
+            }
+            at = facts.parent;
         }
         Ok(needed)
-    }
-
-    /// What a commit needs that `number` others came after; nothing if it is not retained.
-    async fn retained(
-        &self,
-        volume: &VolumeId,
-        commit: &CommitName,
-        number: u64,
-    ) -> Result<Option<BTreeSet<Condemned>>> {
-        if number >= self.retention.commits.get() {
-            let Some(since) = self.retention.since else { return Ok(None) };
-            if self.commits.made(volume, commit).await? < since {
-                return Ok(None);
-            }
-        }
-        self.commits.reach(volume, commit).await.map(Some)
     }
 
     /// What salvages, snapshots, readers and forks need, listed now.

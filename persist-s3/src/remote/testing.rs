@@ -4,10 +4,17 @@ mod faulty;
 
 pub(crate) use faulty::{Fault, FaultyStore};
 
-use super::{Limits, Remote, commits::Commits, head::History, record::Record, take::Ask, time::BootClock};
+use super::{
+    Limits, Remote,
+    commits::{Commits, Facts},
+    head::History,
+    record::Record,
+    take::Ask,
+    time::BootClock,
+};
 use crate::{
     head::{
-        names::{CommitName, Condemned, PackName},
+        names::{CommitName, Condemned},
         record::{Beats, Head, Lease, SessionId, Trashed},
     },
     keys::Keys,
@@ -91,22 +98,12 @@ impl History for Ledger {
 
 #[async_trait]
 impl Commits for Ledger {
-    async fn reach(&self, _: &VolumeId, commit: &CommitName) -> Result<BTreeSet<Condemned>> {
-        let found = self.0.lock().unwrap().get(commit).cloned();
-        found.map(|(reach, _)| reach).ok_or_else(|| Error::not_found("no such commit"))
-    }
-
-    async fn last_within(&self, _: &VolumeId, _: &CommitName) -> Result<Option<PackName>> {
-        Ok(None)
-    }
-
     /// The first commit was made in the first second, and so on.
-    async fn made(&self, _: &VolumeId, commit: &CommitName) -> Result<Timestamp> {
-        let seconds = i64::try_from(commit.seq).unwrap();
-        let known = self.0.lock().unwrap().contains_key(commit);
-        known
-            .then(|| Timestamp::from_millisecond(seconds * 1000))
-            .ok_or_else(|| Error::not_found("no such commit"))
+    async fn facts(&self, _: &VolumeId, commit: &CommitName) -> Result<Facts> {
+        let found = self.0.lock().unwrap().get(commit).cloned();
+        let (reach, parent) = found.ok_or_else(|| Error::not_found("no such commit"))?;
+        let made = Timestamp::from_millisecond(i64::try_from(commit.seq).unwrap() * 1000);
+        Ok(Facts { reach, last_within: None, made, parent })
     }
 }
 

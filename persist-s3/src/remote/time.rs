@@ -1,7 +1,7 @@
 //! Waiting, by a clock that counts suspend; and how often something is tried.
 
 use super::{Remote, cause};
-use persist_core::{Error, Result};
+use persist_core::{Error, Result, linux::boot};
 use std::{fmt, time::Duration};
 
 /// The clock that leases are measured by: it never goes back, and it counts while the machine is suspended.
@@ -10,15 +10,13 @@ pub(crate) trait BootClock: fmt::Debug + Send + Sync + 'static {
     fn now(&self) -> Duration;
 }
 
-/// CLOCK_BOOTTIME (clock_gettime(2)).
+/// That of this machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct SystemBootClock;
 
 impl BootClock for SystemBootClock {
     fn now(&self) -> Duration {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-        Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+        boot::time()
     }
 }
 

@@ -9,17 +9,17 @@ use crate::{
         frame::Opener,
         table::{Home, Needs, PackTable},
     },
-    head::names::{CommitName, Condemned, PackName},
+    head::names::{CommitName, Condemned},
     keys::Part,
-    remote::{Commits as Reach, History, Remote},
+    remote::{Commits as Reach, Facts, History, Remote},
     transfer::read::KnownBytes,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 use object_store::{GetOptions, GetRange, ObjectStore as _, ObjectStoreExt as _, PutPayload};
-use persist_core::{Error, ErrorKind, Result, VolumeId, clock::Timestamp};
+use persist_core::{Error, ErrorKind, Result, VolumeId};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     fmt::Debug,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -178,32 +178,32 @@ impl Commits {
 
 #[async_trait]
 impl Reach for Commits {
-    async fn reach(&self, volume: &VolumeId, commit: &CommitName) -> Result<BTreeSet<Condemned>> {
-        let needs = self.read(volume, commit).await?.needs();
+    async fn facts(&self, volume: &VolumeId, commit: &CommitName) -> Result<Facts> {
+        let read = self.read(volume, commit).await?;
+        let needs = read.needs();
         let ours = |of: &VolumeId| of == volume;
         let commits =
             needs.commits.into_iter().filter(|(of, _)| ours(of)).map(|(_, name)| Condemned::Commit(name));
         let packs = needs.packs.into_iter().filter(|(of, _)| ours(of)).map(|(_, name)| Condemned::Pack(name));
-        Ok(commits.chain(packs).collect())
-    }
-
-    async fn last_within(&self, volume: &VolumeId, commit: &CommitName) -> Result<Option<PackName>> {
-        let table = self.read(volume, commit).await?.table;
-        let within = table.packs().map(|(_, entry)| entry);
-        let within = within.filter(|entry| entry.volume == *volume && entry.home != Home::Own);
-        Ok(within.map(|entry| entry.name.clone()).max_by_key(|name| (name.epoch, name.seq)))
-    }
-
-    async fn made(&self, volume: &VolumeId, commit: &CommitName) -> Result<Timestamp> {
-        Ok(self.open(volume, commit).await?.0.commit.time)
+        let within = read.table.packs().map(|(_, entry)| entry);
+        let within = within.filter(|entry| ours(&entry.volume) && entry.home != Home::Own);
+        Ok(Facts {
+            reach: commits.chain(packs).collect(),
+            last_within: within.map(|entry| entry.name.clone()).max_by_key(|name| (name.epoch, name.seq)),
+            made: read.commit.time,
+            parent: parent(&read.commit, volume),
+        })
     }
 }
 
 #[async_trait]
 impl History for Commits {
     async fn parent(&self, volume: &VolumeId, commit: &CommitName) -> Result<Option<CommitName>> {
-        let parent = self.open(volume, commit).await?.0.commit.parent;
-        // A fork's first commit was made on a commit of another volume, which no head of this one had.
-        Ok(parent.filter(|(of, _)| of == volume).map(|(_, name)| name))
+        Ok(parent(&self.open(volume, commit).await?.0.commit, volume))
     }
+}
+
+/// A fork's first commit was made on a commit of another volume, which no head of this one had.
+fn parent(commit: &Commit, volume: &VolumeId) -> Option<CommitName> {
+    commit.parent.as_ref().filter(|(of, _)| of == volume).map(|(_, name)| name.clone())
 }

@@ -46,6 +46,9 @@ const JOBS: usize = 3;
 /// Frames that wait for a processor while the others compress.
 const FRAMES_WAITING: usize = 2;
 
+/// Raw bytes of frames that are compressed ahead, whatever their number: three of the longest.
+const FRAMES_BYTES: usize = 12 << 20;
+
 /// How an upload behaves.
 #[derive(Debug, Clone)]
 pub(crate) struct UploadOptions {

@@ -43,7 +43,7 @@ fn whatever_fails_nothing_acknowledged_is_lost_and_nobody_fenced_commits() {
     let number = |name: &str, usual| std::env::var(name).map_or(usual, |text| text.parse().unwrap());
     let (first, count) = (number("PERSIST_SEED", 1), number("PERSIST_SEEDS", SEEDS));
     let mut tally = Tally::default();
-    crowd::shared(first..first + count, lives).into_iter().for_each(|lived| tally.add(lived));
+    crowd::shared(first..first + count, LIVES, lives).into_iter().for_each(|lived| tally.add(lived));
     println!("{count} seeds from {first}: {tally:?}");
     // One life that is lived again need not meet them all.
     if count >= SEEDS {
@@ -51,22 +51,15 @@ fn whatever_fails_nothing_acknowledged_is_lost_and_nobody_fenced_commits() {
     }
 }
 
-/// Lives seed after seed.
-fn lives(seeds: &mut dyn FnMut() -> Option<u64>) -> Tally {
-    let mut tally = Tally::default();
-    loop {
-        let mut here = std::iter::from_fn(&mut *seeds).take(LIVES).peekable();
-        if here.peek().is_none() {
-            return tally;
+/// Lives seed after seed in one world.
+fn lives(seeds: &mut dyn Iterator<Item = u64>) -> Tally {
+    let mut world = World::new();
+    for seed in seeds {
+        let lived = catch_unwind(AssertUnwindSafe(|| world.live(seed)));
+        if let Err(broken) = lived {
+            eprintln!("PERSIST_SEED={seed} PERSIST_SEEDS=1 lives it again:\n{}", world.told.join("\n"));
+            resume_unwind(broken);
         }
-        let mut world = World::new();
-        for seed in here {
-            let lived = catch_unwind(AssertUnwindSafe(|| world.live(seed)));
-            if let Err(broken) = lived {
-                eprintln!("PERSIST_SEED={seed} PERSIST_SEEDS=1 lives it again:\n{}", world.told.join("\n"));
-                resume_unwind(broken);
-            }
-        }
-        tally.add(world.tally);
     }
+    world.tally
 }

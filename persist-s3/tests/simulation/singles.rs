@@ -50,7 +50,7 @@ fn no_single_fault_at_any_request_makes_a_wrong_outcome() {
         let apart = (points / wanted / KINDS.len() * KINDS.len() + 1).min(points);
         (0..points).step_by(apart).map(move |point| (at, point))
     });
-    let fired = crowd::shared(chosen, |work| disturbed(&all, work));
+    let fired = crowd::shared(chosen, RUNS_IN_ONE, |work| disturbed(&all, work));
     for (at, scenario) in all.iter().enumerate() {
         let of = fired.iter().flatten().filter(|one| one.0 == at).map(|one| one.1);
         let (runs, fired) = of.fold((0, 0), |(runs, all), fired| (runs + 1, all + fired));
@@ -60,19 +60,10 @@ fn no_single_fault_at_any_request_makes_a_wrong_outcome() {
 }
 
 /// Disturbs what it is given; which scenario that was, and how often the fault fired.
-fn disturbed(all: &[Scenario], work: &mut dyn FnMut() -> Option<(usize, usize)>) -> Vec<(usize, usize)> {
-    let mut done = Vec::new();
-    loop {
-        let mut here = std::iter::from_fn(&mut *work).take(RUNS_IN_ONE).peekable();
-        if here.peek().is_none() {
-            return done;
-        }
-        let mut ground = Ground::new();
-        for (at, point) in here {
-            let fired = ground.disturbed(all[at], point / KINDS.len(), point % KINDS.len());
-            done.push((at, fired));
-        }
-    }
+fn disturbed(all: &[Scenario], work: &mut dyn Iterator<Item = (usize, usize)>) -> Vec<(usize, usize)> {
+    let mut ground = Ground::new();
+    work.map(|(at, point)| (at, ground.disturbed(all[at], point / KINDS.len(), point % KINDS.len())))
+        .collect()
 }
 
 /// Found by seed 146: a list that knows nothing of what was just uploaded has all of it uploaded again.

@@ -6,7 +6,7 @@ use crate::{
     directory::engine::Engine,
     error::{Error, ErrorKind, Result},
     lease::LeaseState,
-    linux::cause::cause,
+    linux::{boot, cause::cause},
 };
 use std::{os::unix::fs::FileExt, time::Duration};
 
@@ -69,7 +69,7 @@ impl Engine {
     /// As the filesystem reports them.
     pub(super) fn beat(&self, session: &Session) -> Result<()> {
         let Some(lease) = self.place.lease() else { return Ok(()) };
-        let begun = boot_time();
+        let begun = boot::time();
         let number = {
             let mut pulse = session.pulse();
             if pulse.begun.is_some_and(|last| begun.saturating_sub(last) < period(lease)) {
@@ -115,20 +115,12 @@ impl Engine {
         let Some(lease) = self.place.lease() else { return };
         for session in self.served.all() {
             let last = session.pulse().begun;
-            if last.is_some_and(|last| boot_time().saturating_sub(last) >= doubt(lease)) {
+            if last.is_some_and(|last| boot::time().saturating_sub(last) >= doubt(lease)) {
                 let error = Error::new(ErrorKind::Unavailable, "the store does not answer");
                 self.doubt_at_look(&session, &error);
             }
         }
     }
-}
-
-/// The clock that leases are measured by: it never goes back, and it counts while the machine is suspended
-/// (CLOCK_BOOTTIME of clock_gettime(2)).
-pub(super) fn boot_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 #[cfg(test)]

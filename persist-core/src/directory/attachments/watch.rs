@@ -4,17 +4,13 @@
 //! Two clocks are never compared, and only looks that were answered count: while a server is silent its holders
 //! cannot write either.
 
-use super::{
-    beats::{Beat, boot_time},
-    request::Request,
-    stored::StoredAttachment,
-};
+use super::{beats::Beat, request::Request, stored::StoredAttachment};
 use crate::{
     directory::{engine::Engine, fresh, layout::VolumeLayout, place::Verdict},
     error::Result,
     id::{AttachmentId, Epoch},
     lease::Takeover,
-    linux::cause::cause,
+    linux::{boot, cause::cause},
 };
 use std::{io, sync::PoisonError, time::Duration};
 
@@ -115,12 +111,12 @@ impl Engine {
 /// # Errors
 /// As the filesystem reports them.
 pub(super) fn look(layout: &VolumeLayout, id: &AttachmentId, epoch: Epoch) -> Result<(Seen, Look)> {
-    let (begun, path) = (boot_time(), layout.served(id));
+    let (begun, path) = (boot::time(), layout.served(id));
     let file = match fresh::read(&path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
         read => read.map_err(|e| cause(e, "read", path.display()))?,
     };
-    Ok((Seen { epoch, file }, Look { begun, ended: boot_time() }))
+    Ok((Seen { epoch, file }, Look { begun, ended: boot::time() }))
 }
 
 #[cfg(test)]

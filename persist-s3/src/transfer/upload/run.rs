@@ -1,7 +1,7 @@
 //! What drives an upload: one step at a time, each waiting for the one thing that it needs.
 
 use super::{
-    FRAMES_WAITING, JOBS, Job, UploadOptions, Uploaded,
+    FRAMES_BYTES, FRAMES_WAITING, JOBS, Job, UploadOptions, Uploaded,
     buffers::Buffers,
     group::Grouping,
     intake::{Event, Intake, Means, Section},
@@ -44,8 +44,8 @@ pub(super) struct Run<T> {
     reading: VecDeque<Reading<T>>,
     grouping: Grouping<T>,
     processors: Processors,
-    /// In the order of their drafts.
-    compressing: VecDeque<JoinHandle<Result<Frame>>>,
+    /// In the order of their drafts, with their raw bytes.
+    compressing: VecDeque<(usize, JoinHandle<Result<Frame>>)>,
     /// Compressed, and in no pack yet.
     held: Option<Frame>,
     open: Option<PackBuilder>,
@@ -115,7 +115,7 @@ impl<T: Send + 'static> Run<T> {
                 return Ok(Some(Uploaded { value, chunks }));
             }
             self.meter.check()?;
-            if self.compressing.len() >= self.frames_ahead() || self.held.is_some() {
+            if self.is_ahead() || self.held.is_some() {
                 self.pack().await?;
             } else if self.grouping.is_long() && self.grouping.has_draft() {
                 self.close_frame();
@@ -223,9 +223,11 @@ impl<T: Send + 'static> Run<T> {
         Ok(())
     }
 
-    /// How many frames may be compressed before one of them must be packed.
-    fn frames_ahead(&self) -> usize {
-        if self.grouping.is_long() { 1 } else { self.processors.count() + FRAMES_WAITING }
+    /// Whether one of the frames that are compressed must be packed before there are more.
+    fn is_ahead(&self) -> bool {
+        let most = if self.grouping.is_long() { 1 } else { self.processors.count() + FRAMES_WAITING };
+        let bytes: usize = self.compressing.iter().map(|(bytes, _)| bytes).sum();
+        self.compressing.len() >= most || bytes >= FRAMES_BYTES
     }
 
     fn close_frame(&mut self) {
@@ -237,14 +239,15 @@ impl<T: Send + 'static> Run<T> {
     /// A section may fill a few frames more than are taken at a time: sixteen at most, of 128 KiB.
     fn compress(&mut self, draft: Draft) {
         let (packs, processors) = (Arc::clone(&self.packs), self.processors.clone());
+        let bytes = draft.raw_bytes();
         let work = move || packs.with_compressor(|compressor| draft.compress(compressor));
-        self.compressing.push_back(tokio::spawn(async move { processors.run(work).await }));
+        self.compressing.push_back((bytes, tokio::spawn(async move { processors.run(work).await })));
     }
 
     /// Puts the next frame into its pack, and sends the pack before it if that is full.
     async fn pack(&mut self) -> Result<()> {
         if self.held.is_none() {
-            let Some(next) = self.compressing.front_mut() else { return Ok(()) };
+            let Some((_, next)) = self.compressing.front_mut() else { return Ok(()) };
             let frame = next.await;
             self.compressing.pop_front();
             let ended = frame.map_err(|e| Error::internal("a frame was not compressed").with_source(e))?;
