@@ -6,12 +6,17 @@
 use crate::error::{Error, ErrorKind, Result};
 use std::{
     fmt,
+    pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU8, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     time::{Duration, Instant},
 };
+use tokio::sync::Notify;
 
 /// The stage that a long call is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,6 +121,7 @@ struct Counters {
     total_bytes: AtomicU64,
     total_files: AtomicU64,
     stop: AtomicBool,
+    stopped: Notify,
     /// Safe points that are left until the meter stops itself.
     #[cfg(test)]
     left: Option<std::sync::Mutex<u64>>,
@@ -162,12 +168,26 @@ impl Meter {
 
     /// Asks the workers to stop at their next safe point.
     pub fn stop(&self) {
-        self.0.stop.store(true, Relaxed);
+        self.0.stop.store(true, SeqCst);
+        self.0.stopped.notify_waiters();
+    }
+
+    /// Waits until the workers are asked to stop: for work that waits for somebody who may never answer.
+    ///
+    /// # Cancellation
+    /// Safe at any point.
+    pub async fn stopped(&self) {
+        let mut stopped = pin!(self.0.stopped.notified());
+        // From here on a stop is not missed.
+        stopped.as_mut().enable();
+        if !self.is_stopped() {
+            stopped.await;
+        }
     }
 
     /// Whether the workers were asked to stop.
     pub fn is_stopped(&self) -> bool {
-        self.0.stop.load(Relaxed)
+        self.0.stop.load(SeqCst)
     }
 
     /// The safe point of a worker.
@@ -180,8 +200,13 @@ impl Meter {
         if !self.is_stopped() {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Unavailable, "stopped: cancelled, or past its deadline")
-            .advise("repeat the call; give it a longer deadline if it ran out of time"))
+        Err(Self::refusal())
+    }
+
+    /// What [`check`](Self::check) says once it was stopped.
+    pub(crate) fn refusal() -> Error {
+        Error::new(ErrorKind::Unavailable, "stopped: cancelled, or past its deadline")
+            .advise("repeat the call; give it a longer deadline if it ran out of time")
     }
 
     /// The state now, without rate and stall, which need two readings.

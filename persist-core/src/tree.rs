@@ -45,7 +45,7 @@ pub use source::{TreeSource, TreeTotals};
 pub use trust::Trust;
 
 #[cfg(feature = "tree")]
-pub use apply::{ApplyLimits, ApplyOptions, ApplyReport, apply};
+pub use apply::{ApplyLimits, ApplyOptions, ApplyReport, Attributes, apply};
 #[cfg(feature = "tree")]
 pub use beneath::{Mounts, Root};
 #[cfg(feature = "tree")]

@@ -147,6 +147,18 @@ pub struct ApplyReport {
     pub totals: TreeTotals,
     /// What could not be kept.
     pub losses: Losses,
+    /// Where the tree has extended attributes now.
+    pub attributes: Attributes,
+}
+
+/// Where a tree has extended attributes (xattr(7)), those included that the filesystem or a security module gives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Attributes {
+    /// No file and no directory has one, and nothing else was given one.
+    Nowhere,
+    /// Something has one, or nobody looked.
+    #[default]
+    Somewhere,
 }
 
 /// Writes `source` into the empty directory `target`, whose own metadata becomes that of the root.
@@ -163,7 +175,7 @@ pub struct ApplyReport {
 /// Several files are read and filled at a time; all file work happens on blocking threads.
 ///
 /// # Cancellation
-/// Stop the meter: when the call has returned, nothing writes any more. Dropping the future ends the work too,
+/// Stop the meter, also while the source does not answer: when the call has returned, nothing writes any more. Dropping the future ends the work too,
 /// at the next entry of each batch that is under way, which may be a moment later. What is there then, and
 /// after an error, is the caller's to remove.
 ///
@@ -181,9 +193,13 @@ pub async fn apply(source: Arc<dyn TreeSource>, target: &Path, options: ApplyOpt
     let path = target.to_path_buf();
     let root = blocking(move || open_empty(&path)).await?;
     let ApplyOptions { trust, on_loss, unreadable, limits, meter } = options;
-    let site = Arc::new(Site::new(root, trust, unreadable, meter));
+    let site = Arc::new(Site::new(root, trust, unreadable, meter.clone()));
     let _stop = StopOnDrop(Arc::clone(&site));
-    let report = write(&site, &source, limits).await;
+    let report = tokio::select! {
+        report = write(&site, &source, limits) => report,
+        // Also while the source does not answer.
+        () = meter.stopped() => Err(Meter::refusal()),
+    };
     if report.is_err() {
         site.workers.stop();
     }
@@ -200,7 +216,8 @@ async fn write(site: &Arc<Site>, source: &Arc<dyn TreeSource>, limits: ApplyLimi
         .try_buffered(BATCHES_AT_ONCE)
         .try_fold(TreeTotals::default(), |_, batch| build::finish(site, source, batch))
         .await?;
-    Ok(ApplyReport { totals, losses: build::finish_last(site).await? })
+    let losses = build::finish_last(site).await?;
+    Ok(ApplyReport { totals, losses, attributes: site.attributes() })
 }
 
 /// Blocking work cannot be dropped with the future that waits for it, but it can be told.

@@ -13,6 +13,8 @@ pub enum Tool {
     Rclone,
     /// Into a file: for information, as it is no repository.
     Tar,
+    /// As it, and the tree is on disk when it ends, as ours is.
+    TarSynced,
     /// One stat(2) a file: what seeing that nothing has changed costs at the least.
     Find,
 }
@@ -35,13 +37,14 @@ pub struct Ground<'a> {
 }
 
 impl Tool {
-    pub const ALL: [Self; 4] = [Self::Restic, Self::Rclone, Self::Tar, Self::Find];
+    pub const ALL: [Self; 5] = [Self::Restic, Self::Rclone, Self::Tar, Self::TarSynced, Self::Find];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Restic => "restic",
             Self::Rclone => "rclone",
             Self::Tar => "tar, zstd -1 -T2",
+            Self::TarSynced => "tar, then sync",
             Self::Find => "find -printf",
         }
     }
@@ -51,7 +54,7 @@ impl Tool {
         let programs: &[&str] = match self {
             Self::Restic => &["restic"],
             Self::Rclone => &["rclone"],
-            Self::Tar => &["tar", "zstd"],
+            Self::Tar | Self::TarSynced => &["tar", "zstd"],
             Self::Find => &["find"],
         };
         let paths = std::env::var_os("PATH").unwrap_or_default();
@@ -64,6 +67,7 @@ impl Tool {
         match self {
             Self::Restic | Self::Rclone => true,
             Self::Tar => matches!(phase, Phase::First | Phase::Hydrate),
+            Self::TarSynced => phase == Phase::Hydrate,
             Self::Find => phase == Phase::Unchanged,
         }
     }
@@ -88,6 +92,7 @@ impl Tool {
             Self::Restic => "cd \"$1\" && exec restic -o s3.region=us-east-1 backup -q .",
             Self::Rclone => "exec rclone sync $RCLONE_FLAGS --update --use-server-modtime \"$1\" \"$REMOTE\"",
             Self::Tar => "tar -C \"$1\" -cf - . | zstd -q -1 -T2 -f -o \"$FILE\"",
+            Self::TarSynced => unreachable!("it saves what the other one saves"),
             Self::Find => "exec find \"$1\" -printf '%p %s %T@ %C@ %i\\n' >/dev/null",
         }
     }
@@ -97,6 +102,7 @@ impl Tool {
             Self::Restic => "exec restic -o s3.region=us-east-1 restore -q latest --target \"$1\"",
             Self::Rclone => "exec rclone copy $RCLONE_FLAGS \"$REMOTE\" \"$1\"",
             Self::Tar => "mkdir \"$1\" && zstd -dcq \"$FILE\" | tar -C \"$1\" -xf -",
+            Self::TarSynced => "mkdir \"$1\" && zstd -dcq \"$FILE\" | tar -C \"$1\" -xf - && sync -f \"$1\"",
             Self::Find => unreachable!("it keeps nothing"),
         }
     }

@@ -44,7 +44,7 @@ pub fn database(work: &Path, rounds: usize) {
     (0..PAGES).for_each(|number| write_page(&file, number, 0));
     println!("one file of {PAGES} pages, {rounds} rounds; {CHANGED_PAGES} pages change");
     // The server takes no object of 2 GiB, which rclone would send.
-    let tools = [Tool::Restic, Tool::Tar, Tool::Find];
+    let tools = [Tool::Restic, Tool::Tar, Tool::TarSynced, Tool::Find];
     compare(&near, &work.join("pages"), &tools, rounds, |tree| {
         let file = OpenOptions::new().write(true).open(tree.join("pages")).unwrap();
         let mut random = fastrand::Rng::with_seed(3);
@@ -125,6 +125,8 @@ impl<'a> Round<'a> {
         tools.insert(if self.ours_first { 0 } else { tools.len() }, None);
         for tool in tools {
             self.server.asked();
+            // What the one before has left to the kernel is not for this one to wait for.
+            shell("sync", self.near, self.near);
             let spent = act(self, tool);
             let figures = figures.entry((phase, tool.map_or(OURS, Tool::name))).or_default();
             figures.0.push(spent);

@@ -8,11 +8,7 @@ use crate::{
 };
 use persist_core::{
     Attachment, AttachmentId, AttachmentRecord, Consistency, Epoch, Error, ErrorKind, Liveness, Result,
-    Takeover,
-    attachment::AdoptOptions,
-    error::Difference,
-    linux::process,
-    progress::{CallOptions, Meter},
+    Takeover, attachment::AdoptOptions, error::Difference, linux::process, progress::Meter,
 };
 use std::sync::Arc;
 
@@ -64,10 +60,9 @@ impl Engine {
     ) -> Result<Attachment> {
         let near = self.near_record(record).await?;
         let cuts = cuts_of(&options);
-        let call = options.call.clone();
         let session = match self.serving.session(&record.volume) {
             Some(session) => session,
-            None => self.resume(record, near.as_ref(), &options, &call, meter).await?,
+            None => self.resume(record, near.as_ref(), &options, meter).await?,
         };
         session.lease().check(record.epoch)?;
         let near = near.ok_or_else(|| self.gone(record, session.epoch))?;
@@ -87,7 +82,6 @@ impl Engine {
         record: &AttachmentRecord,
         near: Option<&AttachmentRecord>,
         options: &AdoptOptions,
-        call: &CallOptions,
         meter: Meter,
     ) -> Result<Arc<super::serving::Session>> {
         let (head, etag) = self.remote.find_there(&record.volume).await?;
@@ -113,7 +107,7 @@ impl Engine {
         let taken = self.take_head(name, (head, etag), &workspace, lease, &Takeover::Never).await?;
         let actor = HeadActor::start(self.remote.clone(), taken, self.history());
         let of = (record.volume.clone(), record.volume_name.clone());
-        Ok(self.begin_session(of, actor, workspace, None, (call, meter)).await?.0)
+        Ok(self.begin_session(of, actor, workspace, None, &meter).await?.0)
     }
 
     /// Why an attachment cannot be adopted whose volume another has had since. What was written here is kept first:

@@ -26,7 +26,7 @@ use persist_core::{
     attachment::{AttachReport, AttachmentFilter, BusyFiles},
     directory::{Granted, Verdict},
     error::HolderSeen,
-    progress::{CallOptions, Meter, Phase},
+    progress::{Meter, Phase},
 };
 use std::{
     sync::Arc,
@@ -134,7 +134,7 @@ impl Engine {
         let replaced = taken.from.as_ref().map(|from| from.attachment.clone()).filter(|from| *from != id);
         let actor = HeadActor::start(self.remote.clone(), taken, self.history());
         let of = (volume.clone(), name.clone());
-        let begun = self.begin_session(of, actor, workspace, left.as_ref(), (&options.call, meter)).await?;
+        let begun = self.begin_session(of, actor, workspace, left.as_ref(), &meter).await?;
         let (session, brought) = begun;
         let cuts = Cuts { quiesce: options.quiesce.clone(), consistency: options.consistency };
         let granted = Granted { attachment: id, epoch: session.epoch };
@@ -213,10 +213,10 @@ impl Engine {
         actor: HeadActor,
         workspace: Workspace,
         left: Option<&AttachmentId>,
-        (call, meter): (&CallOptions, Meter),
+        meter: &Meter,
     ) -> Result<(Arc<Session>, Option<HydrateReport>)> {
         let head = actor.head();
-        let prepared = self.prepare(&head, &of.1, &workspace, left, (call, meter)).await;
+        let prepared = self.prepare(&head, &of.1, &workspace, left, meter).await;
         match prepared {
             Ok((base, brought)) => {
                 let session = self.serving.begin(Session::new(of, actor, workspace, base));
@@ -240,7 +240,7 @@ impl Engine {
         name: &VolumeName,
         workspace: &Workspace,
         left: Option<&AttachmentId>,
-        (call, meter): (&CallOptions, Meter),
+        meter: &Meter,
     ) -> Result<(Option<Read>, Option<HydrateReport>)> {
         let Some(commit) = &head.commit else {
             return Err(Error::new(ErrorKind::Corrupt, "the volume has no commit").context("volume", name));
@@ -272,7 +272,7 @@ impl Engine {
                 meter.enter(Phase::Transfer);
                 let read = base.as_ref().ok_or_else(|| Error::internal("a commit was not read"))?;
                 let tree = Arc::new(self.tree(read, Held::Pinned).await?);
-                Some(workspace.hydrate(head.commit.clone(), tree, call.clone()).boxed().await?)
+                Some(workspace.hydrate(head.commit.clone(), tree, meter).boxed().await?)
             }
         };
         workspace.allow_writes(head.epoch).await?;

@@ -18,7 +18,7 @@ use persist_core::{
     error::HolderSeen,
     holder::BootId,
     lease::LeaseSignal,
-    progress::{CallOptions, Meter, Phase},
+    progress::{Meter, Phase},
     quiesce::SyncReport,
     snapshot::DeleteSnapshotOptions,
 };
@@ -50,7 +50,7 @@ impl Engine {
         let _turn = self.turns.take(&id).await;
         let mut remarks = Vec::new();
         if judged.same.is_none() {
-            remarks = self.bring(&spaces, &id, &commit, &options.call, meter).await?;
+            remarks = self.bring(&spaces, &id, &commit, &meter).await?;
         }
         let near = spaces.near().attach(&near, shown).await?;
         let mut record = self.shown_record(near.record(), &id, name, head.epoch);
@@ -159,7 +159,7 @@ impl Engine {
         let (head, _) = self.remote.find_there(volume).await?;
         let (commit, taken) = self.commit_to_read(&head, options.snapshot.as_ref()).await?;
         let _turn = self.turns.take(volume).await;
-        self.bring(&reader.spaces, volume, &commit, &options.call, meter).await?;
+        self.bring(&reader.spaces, volume, &commit, &meter).await?;
         let mut to = options.clone();
         to.snapshot = Some(near_snapshot(&commit)?);
         let mut report = reader.spaces.near().refresh(id, to).await?;
@@ -188,8 +188,7 @@ impl Engine {
         spaces: &Workspaces,
         id: &VolumeId,
         commit: &CommitName,
-        call: &CallOptions,
-        meter: Meter,
+        meter: &Meter,
     ) -> Result<Vec<String>> {
         let (near, name) = (near_name(id)?, near_snapshot(commit)?);
         let workspace = serve(spaces, id).await?;
@@ -204,7 +203,7 @@ impl Engine {
         let (pin, held) = self.pin_for_reading(id, commit).await?;
         let read = self.commits.read(id, commit).await?;
         let tree = Arc::new(self.tree(&read, held).await?);
-        let mut report = workspace.hydrate(Some(commit.clone()), tree, call.clone()).boxed().await?;
+        let mut report = workspace.hydrate(Some(commit.clone()), tree, meter).boxed().await?;
         drop(pin);
         spaces.near().snapshot(&near, &name, Default::default()).await?;
         if held == Held::Unpinned {

@@ -172,7 +172,7 @@ fn choose(mut warm: Vec<Warm>, limit_bytes: u64) -> (Vec<VolumeId>, u64) {
 mod tests {
     use super::*;
     use crate::workspace::tests::{Bench, Commit, commit, volume};
-    use persist_core::{AttachOptions, Epoch, Workload};
+    use persist_core::{AttachOptions, Epoch, Workload, progress::Meter};
     use std::fs;
 
     fn warm(used: i64, bytes: u64) -> Warm {
@@ -201,7 +201,7 @@ mod tests {
         for _ in 0..5 {
             let id = volume();
             let workspace = spaces.serve(&id).await.unwrap();
-            workspace.hydrate(Some(commit(1)), Commit::of(&source), Default::default()).await.unwrap();
+            workspace.hydrate(Some(commit(1)), Commit::of(&source), &Meter::default()).await.unwrap();
             ids.push(id);
         }
         let [clean, dirty, served, attached, partly] = &ids[..] else { panic!() };
@@ -214,7 +214,7 @@ mod tests {
         broken.fails_at.store(0, std::sync::atomic::Ordering::Relaxed);
         let workspace = spaces.serve(partly).await.unwrap();
         fs::write(source.join("g"), "more").unwrap();
-        workspace.hydrate(Some(commit(2)), broken, Default::default()).await.unwrap_err();
+        workspace.hydrate(Some(commit(2)), broken, &Meter::default()).await.unwrap_err();
         drop(workspace);
 
         let mut report = spaces.evict(u64::MAX).await.unwrap();

@@ -15,7 +15,7 @@ use crate::head::{
 };
 use persist_core::{
     Access, AttachmentId, AttachmentRecord, Epoch, ErrorKind, Holder, Liveness, NodeId, VolumeName, Workload,
-    clock::SystemEnvironment, holder::BootId, tree::TreeTotals,
+    clock::SystemEnvironment, holder::BootId, progress::Meter, tree::TreeTotals,
 };
 use std::{os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 use tempfile::TempDir;
@@ -131,7 +131,7 @@ async fn what_a_workspace_remembers_is_there_after_its_process() {
     assert!(workspace.allow_writes(Epoch::new(1)).await.is_err(), "nothing is there to be written");
     fs::create_dir(bench.dir.path().join("c")).unwrap();
     workspace
-        .hydrate(Some(commit(1)), Commit::of(&bench.dir.path().join("c")), Default::default())
+        .hydrate(Some(commit(1)), Commit::of(&bench.dir.path().join("c")), &Meter::default())
         .await
         .unwrap();
     workspace.allow_writes(Epoch::new(5)).await.unwrap();
@@ -171,7 +171,7 @@ async fn a_commit_that_was_offered_before_a_kill_counts_with_its_record_if_the_h
         let workspace = spaces.serve(&id).await.unwrap();
         fs::create_dir(bench.dir.path().join("c")).unwrap();
         let tree = Commit::of(&bench.dir.path().join("c"));
-        workspace.hydrate(Some(commit(1)), tree, Default::default()).await.unwrap();
+        workspace.hydrate(Some(commit(1)), tree, &Meter::default()).await.unwrap();
         workspace.allow_writes(Epoch::new(2)).await.unwrap();
         // What it is a record of is known once the commit has its name.
         let record = record::RowWriter::new(workspace.drafts(), workspace.of()).unwrap().finish().unwrap();

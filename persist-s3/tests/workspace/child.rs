@@ -6,7 +6,7 @@ use persist_core::{
     Epoch, Node, NodeId, SyncOptions, VolumeId, VolumeName,
     clock::Environment,
     holder::BootId,
-    progress::CallOptions,
+    progress::{CallOptions, Meter},
     tree::{Aspects, CompareOptions, DirectoryTree, compare},
 };
 use persist_s3::{
@@ -59,7 +59,7 @@ impl Scene {
 
     pub async fn hydrate(&self, workspace: &Workspace, seq: u64) {
         let tree = Commit::of(&self.tree(seq));
-        workspace.hydrate(Some(commit(seq)), tree, CallOptions::default()).await.unwrap();
+        workspace.hydrate(Some(commit(seq)), tree, &Meter::default()).await.unwrap();
     }
 
     /// The head at commit `seq`.

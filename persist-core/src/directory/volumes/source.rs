@@ -21,7 +21,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 /// A source that is there, and stays until this is dropped.
@@ -111,9 +110,8 @@ fn fill_from(
     }
     engine.place.make_tree(to)?;
     let options = ApplyOptions::default().with_trust(trust).with_meter(meter.clone());
-    let applied = unless_stopped(meter, apply(Arc::clone(source), to, options));
     // This thread may block, and belongs to the caller's runtime.
-    let report = tokio::runtime::Handle::current().block_on(applied)?;
+    let report = tokio::runtime::Handle::current().block_on(apply(Arc::clone(source), to, options))?;
     let remarks = report.losses.remarks();
     Ok(Cut { totals: Some(report.totals), remarks, ..Cut::default() })
 }
@@ -124,20 +122,6 @@ fn disbelieved(engine: &Engine, from: &Path, to: &Path, meter: &Meter) -> Result
     let options = CopyOptions::default().with_trust(Trust::Untrusted);
     let report = copy(&Root::open(from)?, &Root::open(to)?, &options, meter)?;
     Ok(Cut { totals: Some(report.totals), remarks: report.losses.remarks(), ..Cut::default() })
-}
-
-/// Ends `work` once `meter` is stopped, also while its source does not answer.
-async fn unless_stopped<T>(meter: &Meter, work: impl Future<Output = Result<T>>) -> Result<T> {
-    /// How late a stop may be noticed.
-    const LOOK_EVERY: Duration = Duration::from_millis(50);
-    let mut looks = tokio::time::interval(LOOK_EVERY);
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            _ = looks.tick() => meter.check()?,
-        }
-    }
 }
 
 /// Refuses a directory that holds the store.

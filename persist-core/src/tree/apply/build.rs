@@ -1,6 +1,6 @@
 //! Making entries: each by one name in a directory that was resolved beneath the root.
 
-use super::{content, gate::corrupt, plan::Batch, workers::Workers};
+use super::{Attributes, content, gate::corrupt, plan::Batch, workers::Workers};
 use crate::{
     error::{Error, ErrorKind, Result},
     linux::{cause::beneath, raw},
@@ -9,7 +9,7 @@ use crate::{
         beneath::Root,
         entry::{Entry, EntryKind, Metadata, TreePath},
         losses::{Loss, Losses},
-        metadata::{FlagsWhen, MetadataWriter, Present, Target},
+        metadata::{FlagsWhen, MetadataWriter, Present, Target, xattrs},
         source::{TreeSource, TreeTotals},
         stat::{Handle, Kind, Stat},
         trust::Trust,
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, fgetxattr, linkat, mkdirat, mknodat, openat, symlinkat},
+    fs::{AtFlags, FileType, Mode, OFlags, fgetxattr_query, linkat, mkdirat, mknodat, openat, symlinkat},
     io::Errno,
 };
 use std::{
@@ -25,7 +25,10 @@ use std::{
     ffi::CString,
     fs::File,
     os::fd::{AsFd, OwnedFd},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 /// Where a tree is being built, and what the workers share.
@@ -39,6 +42,8 @@ pub(super) struct Site {
     inherits: Inherits,
     /// Who owns what this process makes here; a server may map owners, so it is looked up once.
     owner: OnceLock<(u32, u32)>,
+    /// Whether something has an attribute.
+    attributed: AtomicBool,
     shared: Mutex<Shared>,
 }
 
@@ -66,7 +71,7 @@ const HELD_FLAGS: u32 = 0x10 | 0x20;
 impl Site {
     pub(super) fn new(root: Root, trust: Trust, unreadable: Unreadable, meter: Meter) -> Self {
         let set_gid = Stat::of(Handle::Open(root.as_fd())).is_ok_and(|stat| stat.mode & 0o2000 != 0);
-        let acl = fgetxattr(&root, "system.posix_acl_default", &mut [0_u8; 0][..]).is_ok_and(|size| size > 0);
+        let acl = fgetxattr_query(&root, "system.posix_acl_default").is_ok_and(|size| size > 0);
         let inherits = if set_gid || acl { Inherits::Yes } else { Inherits::No };
         Self {
             root,
@@ -75,6 +80,7 @@ impl Site {
             unreadable,
             inherits,
             owner: OnceLock::new(),
+            attributed: AtomicBool::new(false),
             shared: Mutex::default(),
         }
     }
@@ -86,6 +92,10 @@ impl Site {
     ) -> Result<T> {
         let site = Arc::clone(self);
         self.workers.run(move || work(&site)).await
+    }
+
+    pub(super) fn attributes(&self) -> Attributes {
+        if self.attributed.load(Relaxed) { Attributes::Somewhere } else { Attributes::Nowhere }
     }
 
     pub(super) fn lose(&self, entry: &Entry, loss: Loss, reason: impl std::fmt::Display) {
@@ -229,6 +239,13 @@ impl Site {
         MetadataWriter::new(self.trust, &mut losses).write(target, &entry.metadata, when)?;
         if !losses.is_empty() {
             self.shared().losses.merge(losses);
+        }
+        let bare = match handle {
+            Handle::Open(file) => xattrs::has_none(file),
+            Handle::Name { .. } => entry.metadata.xattrs.is_empty(),
+        };
+        if !bare {
+            self.attributed.store(true, Relaxed);
         }
         if when == FlagsWhen::Later {
             self.shared().flags.push((entry.path.clone(), kind, entry.metadata.clone()));

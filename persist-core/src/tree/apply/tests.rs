@@ -121,3 +121,90 @@ async fn losses_can_be_refused_and_a_stopped_meter_ends_the_call() {
     assert_eq!(report.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
 }
+
+/// A tree with a file of which nobody ever gives the content; says when it is asked for.
+#[derive(Debug)]
+struct Silent {
+    tree: MemoryTree,
+    asked: Arc<tokio::sync::Notify>,
+}
+
+#[async_trait::async_trait]
+impl TreeSource for Silent {
+    fn entries(&self, after: Option<TreePath>) -> futures::stream::BoxStream<'static, Result<Entry>> {
+        self.tree.entries(after)
+    }
+
+    async fn entry(&self, path: &TreePath) -> Result<Option<Entry>> {
+        self.tree.entry(path).await
+    }
+
+    async fn read(&self, _: &TreePath, _: std::ops::Range<u64>) -> Result<bytes::Bytes> {
+        self.asked.notify_one();
+        std::future::pending().await
+    }
+
+    fn totals(&self) -> Option<TreeTotals> {
+        None
+    }
+
+    fn directory(&self) -> Option<&Path> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_call_also_while_the_source_does_not_answer() {
+    let (target, asked) = (tempfile::tempdir().unwrap(), Arc::new(tokio::sync::Notify::new()));
+    let source = Silent { tree: MemoryTree::new([dir(""), file("f", 1)]), asked: Arc::clone(&asked) };
+    let meter = Meter::default();
+    let options = ApplyOptions::default().with_meter(meter.clone());
+    let stop = async {
+        asked.notified().await;
+        meter.stop();
+    };
+    let (report, ()) = tokio::join!(apply(Arc::new(source), target.path(), options), stop);
+    assert_eq!(report.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
+    // One that came before is not missed either.
+    meter.stopped().await;
+}
+
+#[tokio::test]
+async fn the_report_says_whether_anything_has_attributes() {
+    let link = of("s", EntryKind::Symlink { target: b"f".to_vec() });
+    let bare = || vec![dir(""), file("f", 1), link.clone()];
+    let (_target, report) = applied(bare(), ApplyOptions::faithful()).await;
+    assert_eq!(report.unwrap().attributes, Attributes::Nowhere);
+    for dressed in [1, 0] {
+        let mut entries = bare();
+        entries[dressed].metadata.xattrs = vec![Xattr { name: b"user.a".to_vec(), value: "b".into() }];
+        let (_target, report) = applied(entries, ApplyOptions::faithful()).await;
+        let report = report.unwrap();
+        let kept = report.losses.is_empty();
+        let wanted = if kept { Attributes::Somewhere } else { Attributes::Nowhere };
+        assert_eq!(report.attributes, wanted, "{dressed} {:?}", report.losses.remarks());
+    }
+}
+
+#[tokio::test]
+async fn what_a_directory_would_have_its_content_inherit_is_not_kept() {
+    let target = tempfile::tempdir().unwrap();
+    // acl(5): rights for the user 1234, in the kernel's form (linux/posix_acl_xattr.h).
+    let entries =
+        [(1_u16, 7_u16, u32::MAX), (2, 7, 1234), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 5, u32::MAX)];
+    let mut acl = 2_u32.to_le_bytes().to_vec();
+    for (tag, rights, who) in entries {
+        acl.extend([&tag.to_le_bytes()[..], &rights.to_le_bytes(), &who.to_le_bytes()].concat());
+    }
+    let set = rustix::fs::XattrFlags::empty();
+    if rustix::fs::setxattr(target.path(), "system.posix_acl_default", &acl, set).is_err() {
+        return println!("skipped: the filesystem of {} keeps no ACL", target.path().display());
+    }
+    let source = Arc::new(MemoryTree::new([dir(""), dir("d"), file("d/f", 1), file("f", 1)]));
+    apply(source, target.path(), ApplyOptions::faithful()).await.unwrap();
+    for made in ["", "d", "d/f", "f"] {
+        let listed = rustix::fs::listxattr_query(target.path().join(made)).unwrap();
+        assert_eq!(listed, 0, "{made:?} has attributes");
+    }
+}

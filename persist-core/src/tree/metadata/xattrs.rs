@@ -4,12 +4,12 @@ use crate::tree::{entry::Xattr, stat::Handle};
 use bytes::Bytes;
 use rustix::{
     fs::{
-        XattrFlags, fgetxattr, flistxattr, fremovexattr, fsetxattr, lgetxattr, llistxattr, lremovexattr,
-        lsetxattr,
+        XattrFlags, fgetxattr, flistxattr, flistxattr_query, fremovexattr, fsetxattr, lgetxattr, llistxattr,
+        lremovexattr, lsetxattr,
     },
     io::Errno,
 };
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// The most that the kernel lists or returns (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`, limits.h).
 pub(crate) const VALUE_MAX_BYTES: usize = 65536;
@@ -30,6 +30,11 @@ pub(crate) fn read(handle: Handle<'_>) -> Result<Vec<Xattr>, Errno> {
     }
     found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
+}
+
+/// Whether an open file or directory has no attribute.
+pub(crate) fn has_none(file: BorrowedFd<'_>) -> bool {
+    matches!(flistxattr_query(file), Ok(0) | Err(Errno::OPNOTSUPP))
 }
 
 /// The names of every attribute; none on a filesystem that has no attributes.

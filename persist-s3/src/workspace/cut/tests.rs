@@ -6,7 +6,7 @@ use crate::workspace::{
     tests::{Bench, Commit, commit, volume},
 };
 use async_trait::async_trait;
-use persist_core::{Epoch, Quiesce};
+use persist_core::{Epoch, Quiesce, progress::Meter};
 use std::{fs, sync::Mutex, time::Duration};
 
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ async fn writable(bench: &Bench) -> (Workspace, Arc<Commit>) {
     (0..50).for_each(|n| fs::write(source.join(n.to_string()), n.to_string()).unwrap());
     let workspace = bench.open().await.serve(&volume()).await.unwrap();
     let tree = Commit::of(&source);
-    workspace.hydrate(Some(commit(1)), tree.clone(), CallOptions::default()).await.unwrap();
+    workspace.hydrate(Some(commit(1)), tree.clone(), &Meter::default()).await.unwrap();
     workspace.allow_writes(Epoch::new(1)).await.unwrap();
     (workspace, tree)
 }

@@ -9,7 +9,7 @@ use crate::workspace::{
     Workspace,
     record::{Of, Rows},
     scan::{Change, Known, ScanOptions, Tree},
-    threads::{StopOnDrop, metered},
+    threads::metered,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -38,6 +38,7 @@ impl Workspace {
     pub(super) async fn patch(
         &self,
         tree: &Arc<dyn Referenced>,
+        meter: &Meter,
     ) -> Result<Option<(HydratedBy, Vec<String>)>> {
         let call = CallOptions::default();
         let live = match self.live(&call).await {
@@ -45,8 +46,6 @@ impl Workspace {
             live => live?,
         };
         let (Some(rows), Some(again)) = (self.rows().await?, self.rows().await?) else { return Ok(None) };
-        let meter = Meter::default();
-        let _stop = StopOnDrop(meter.clone());
         let stamp = self.stamp().await?;
         self.served().spaces.near().flush(&live, &call).await?;
         let (at, drafts, of, wanted) =
@@ -56,9 +55,7 @@ impl Workspace {
             stale.map_or(Ok(None), |stale| plan(again, &*wanted, stale))
         });
         let Some(plan) = planned.await? else { return Ok(None) };
-        let remarks = self.apply_plan(live.path(), plan, tree, &meter).await?;
-        self.served().spaces.near().flush(&live, &call).await?;
-        Ok(Some(remarks))
+        self.apply_plan(live.path(), plan, tree, meter).await.map(Some)
     }
 
     async fn apply_plan(

@@ -11,8 +11,8 @@ use persist_core::{
     linux::cause::cause,
     progress::Meter,
     tree::{
-        Entry, EntryKind, Found, Handle, Inode, Kind, Root, TreePath, TreeTotals, WalkOptions, read_metadata,
-        walk_in_order,
+        Attributes, Entry, EntryKind, Found, Handle, Inode, Kind, Root, TreePath, TreeTotals, WalkOptions,
+        read_metadata, walk_in_order,
     },
 };
 use std::{
@@ -23,7 +23,7 @@ use std::{
 };
 use tokio::runtime::Handle as Runtime;
 
-/// Walks the tree at `live` beside `tree`. Blocks, on a thread of a runtime.
+/// Walks the tree at `live`, which has `attributes`, beside `tree`. Blocks, on a thread of a runtime.
 ///
 /// # Errors
 /// `Internal` if something is there that was not meant; those of `tree`; as the filesystem reports the rest.
@@ -32,13 +32,14 @@ pub(super) fn record(
     stamp: Stamp,
     (drafts, of): (&Path, Of),
     tree: &dyn Referenced,
+    attributes: Attributes,
     meter: &Meter,
 ) -> Result<(Finished, TreeTotals)> {
     let runtime = Runtime::current();
     let mut meant = tree.referenced(None);
     let mut next = move || runtime.block_on(meant.next()).transpose();
     let root = Root::open(live)?;
-    let mut attributes = Attributes { root: root.clone(), parent: None };
+    let mut reader = AttributeReader { root: root.clone(), parent: None };
     let mut writer = RowWriter::new(drafts, of)?;
     let (mut first_names, mut totals) = (HashMap::<Inode, TreePath>::new(), TreeTotals::default());
     let mut entry = next()?;
@@ -59,7 +60,10 @@ pub(super) fn record(
         if link.as_ref().is_none_or(|first| *first == found.path) {
             totals.bytes += meant.size();
         }
-        let xattrs = attributes.of(found)?;
+        let xattrs = match attributes {
+            Attributes::Nowhere => Vec::new(),
+            Attributes::Somewhere => reader.of(found)?,
+        };
         let target = match &meant.kind {
             EntryKind::Symlink { target } => Some(target.as_slice()),
             _ => None,
@@ -86,12 +90,12 @@ fn unexpected(path: &TreePath) -> Error {
 }
 
 /// Reads attributes through the directory that the last entry was in.
-struct Attributes {
+struct AttributeReader {
     root: Root,
     parent: Option<(TreePath, OwnedFd)>,
 }
 
-impl Attributes {
+impl AttributeReader {
     fn of(&mut self, found: &Found) -> Result<Vec<persist_core::tree::Xattr>> {
         let named = |e| cause(e, "listxattr", &found.path);
         let Some(name) = found.path.name() else {

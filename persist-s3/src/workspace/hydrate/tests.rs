@@ -1,7 +1,7 @@
 use super::*;
 use crate::workspace::{
     hydrate::known,
-    scan::{Change, ScanOptions, Tree},
+    scan::{Change, ScanOptions, Tree, What},
     tests::{Bench, Commit, commit, volume},
 };
 use futures::TryStreamExt;
@@ -80,8 +80,7 @@ async fn hydrated(bench: &Bench) -> (Workspace, std::path::PathBuf) {
     fs::create_dir(&source).unwrap();
     plant(&source);
     let workspace = bench.open().await.serve(&volume()).await.unwrap();
-    let report =
-        workspace.hydrate(Some(commit(1)), Commit::of(&source), CallOptions::default()).await.unwrap();
+    let report = workspace.hydrate(Some(commit(1)), Commit::of(&source), &Meter::default()).await.unwrap();
     assert_eq!((report.way, report.remarks), (HydratedBy::Whole, vec![]));
     (workspace, source)
 }
@@ -97,18 +96,38 @@ async fn a_hydrated_tree_is_that_of_the_commit_and_nothing_of_it_needs_to_be_rea
 }
 
 #[tokio::test]
+async fn an_attribute_is_recorded_so_that_it_is_missed_when_it_goes() {
+    let bench = Bench::plain();
+    let source = bench.dir.path().join("commit");
+    fs::create_dir(&source).unwrap();
+    plant(&source);
+    let none = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(source.join("kept/3"), "user.mark", b"meant", none).unwrap();
+    let (workspace, tree) = (bench.open().await.serve(&volume()).await.unwrap(), Commit::of(&source));
+    workspace.hydrate(Some(commit(1)), tree.clone(), &Meter::default()).await.unwrap();
+    assert_same(&source, &workspace).await;
+    let live = workspace.live(&CallOptions::default()).await.unwrap();
+    rustix::fs::removexattr(live.path().join("kept/3"), "user.mark").unwrap();
+    drop(live);
+    let found = changes(&workspace, &tree).await;
+    let [Change { what: What::Content { before, .. }, .. }] = found.as_slice() else { panic!("{found:?}") };
+    let names: Vec<_> = before.applied.xattrs.iter().map(|mark| mark.name.as_slice()).collect();
+    assert_eq!((before.path.to_string(), names), ("kept/3".into(), vec![b"user.mark".as_slice()]));
+}
+
+#[tokio::test]
 async fn a_warm_workspace_is_brought_to_another_commit_by_the_difference_alone() {
     for bench in [Some(Bench::plain()), Bench::btrfs()].into_iter().flatten() {
         let (workspace, source) = hydrated(&bench).await;
         change(&source);
         let next = Commit::of(&source);
-        let report = workspace.hydrate(Some(commit(2)), next.clone(), CallOptions::default()).await.unwrap();
+        let report = workspace.hydrate(Some(commit(2)), next.clone(), &Meter::default()).await.unwrap();
         assert!(matches!(report.way, HydratedBy::Difference { entries } if entries < 20), "{report:?}");
         assert_same(&source, &workspace).await;
         assert_eq!(next.reads.load(Relaxed), 3, "changes, turns, new/dir/file");
         assert_eq!(changes(&workspace, &next).await.len(), 0);
         // Once more: nothing differs.
-        let same = workspace.hydrate(Some(commit(3)), next.clone(), CallOptions::default()).await.unwrap();
+        let same = workspace.hydrate(Some(commit(3)), next.clone(), &Meter::default()).await.unwrap();
         assert_eq!((same.way, next.reads.load(Relaxed)), (HydratedBy::Difference { entries: 0 }, 3));
     }
 }
@@ -121,12 +140,12 @@ async fn what_a_killed_hydration_left_is_taken_for_nothing_and_finished_by_the_n
     for reads in 0..3 {
         let failing = Commit::of(&source);
         failing.fails_at.store(reads, Relaxed);
-        let error = workspace.hydrate(Some(commit(2)), failing, CallOptions::default()).await.unwrap_err();
+        let error = workspace.hydrate(Some(commit(2)), failing, &Meter::default()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert_eq!(workspace.state().hydrated, crate::workspace::state::Hydrated::Partly);
     }
     let next = Commit::of(&source);
-    workspace.hydrate(Some(commit(2)), next.clone(), CallOptions::default()).await.unwrap();
+    workspace.hydrate(Some(commit(2)), next.clone(), &Meter::default()).await.unwrap();
     assert_same(&source, &workspace).await;
     assert_eq!(changes(&workspace, &next).await.len(), 0);
 }
@@ -136,7 +155,7 @@ async fn work_in_a_tree_is_never_replaced() {
     let bench = Bench::plain();
     let (workspace, source) = hydrated(&bench).await;
     workspace.allow_writes(persist_core::Epoch::new(1)).await.unwrap();
-    let refused = workspace.hydrate(Some(commit(2)), Commit::of(&source), CallOptions::default()).await;
+    let refused = workspace.hydrate(Some(commit(2)), Commit::of(&source), &Meter::default()).await;
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Internal);
     assert_eq!(workspace.state().base, Some(commit(1)));
 }
@@ -150,11 +169,11 @@ async fn a_tree_whose_record_is_lost_is_brought_again_and_what_was_planted_in_it
     fs::create_dir_all(live.path().join(".persist-aside-1/kept")).unwrap();
     drop(live);
     let next = Commit::of(&source);
-    workspace.hydrate(Some(commit(1)), next.clone(), CallOptions::default()).await.unwrap();
+    workspace.hydrate(Some(commit(1)), next.clone(), &Meter::default()).await.unwrap();
     assert_same(&source, &workspace).await;
     assert_eq!(next.reads.load(Relaxed), 0, "strays are removed, and nothing is brought");
     fs::write(workspace.drafts().join("stat"), "torn").unwrap();
-    let report = workspace.hydrate(Some(commit(1)), next.clone(), CallOptions::default()).await.unwrap();
+    let report = workspace.hydrate(Some(commit(1)), next.clone(), &Meter::default()).await.unwrap();
     assert_eq!(report.way, HydratedBy::Whole);
     assert_same(&source, &workspace).await;
 }

@@ -72,7 +72,7 @@ proptest! {
                 plant(&source, tree);
                 let next = Commit::of(&source);
                 let name = Some(commit(seq as u64));
-                let report = workspace.hydrate(name, next.clone(), CallOptions::default()).await.unwrap();
+                let report = workspace.hydrate(name, next.clone(), &Meter::default()).await.unwrap();
                 assert_eq!(report.way == HydratedBy::Whole, seq == 0, "{report:?}");
                 assert_same(&source, &workspace).await;
                 assert_eq!(changes(&workspace, &next).await.len(), 0);
