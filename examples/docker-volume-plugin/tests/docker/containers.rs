@@ -12,6 +12,7 @@ pub fn trials() -> Vec<Planned> {
         planned("the_command_of_the_readme_does_what_it_says", readme),
         planned("the_options_of_a_volume_are_seen_in_the_container_and_by_inspect", options),
         planned("what_is_refused_is_told_to_the_user_of_docker", refusals),
+        planned("a_target_that_is_there_is_covered_and_one_that_cannot_be_leaves_no_claim", targets),
         planned("a_container_that_mounts_read_only_cannot_write", read_only),
         planned("a_removed_volume_is_gone_for_docker_and_in_the_trash_of_the_store", removed),
         planned("a_read_only_state_directory_is_told_and_known_volumes_run", read_only_state),
@@ -62,6 +63,38 @@ fn refusals(ground: Ground) {
     assert!(second.contains("another holder has the volume"), "{second}");
     let used = ground.refused(&["volume", "rm", "shop"]);
     assert!(used.contains("in use"), "{used}");
+}
+
+fn targets(ground: Ground) {
+    ground.create("shop", &[]);
+    ground.create("other", &[]);
+    // One inside the other, whatever the order.
+    ground.run("shop:/data", "mkdir /data/inner && echo shop > /data/inner/file");
+    let nested = ["run", "--rm", "--network", "none", "-v", "other:/data/inner", "-v", "shop:/data"];
+    let script = ["-c", "ls /data/inner; echo other > /data/inner/file"];
+    let listed = ground.docker(&[&nested[..], &[runtimes::IMAGE, runtimes::SHELL], &script].concat());
+    assert_eq!(listed, "", "the mounted volume does not cover what is at its target");
+    assert_eq!(ground.run("shop:/data", "cat /data/inner/file"), "shop");
+    assert_eq!(ground.run("other:/data", "cat /data/file"), "other");
+    let refused = |mounts: &[&str]| {
+        let mounts: Vec<&str> = mounts.iter().flat_map(|mount| ["-v", mount]).collect();
+        let run = ["run", "--rm", "--network", "none"];
+        ground.refused(&[&run[..], &mounts[..], &[runtimes::IMAGE, runtimes::SHELL, "-c", "true"]].concat())
+    };
+    for (mounts, why) in [
+        // It covers the shell that the image has there.
+        (&["shop:/bin"][..], "no such file or directory"),
+        (&["shop:/bin/busybox"], "not a directory"),
+        (&["shop:/data", "other:/data"], "Duplicate mount point"),
+        (&["shop:/proc"], "cannot be mounted"),
+        (&["shop:relative"], "absolute"),
+    ] {
+        let said = refused(mounts);
+        assert!(said.contains(why), "{mounts:?}: {said}");
+        for volume in ["shop", "other"] {
+            assert!(ground.plugin.holders(volume).is_empty(), "{mounts:?} left a claim on {volume}");
+        }
+    }
 }
 
 fn read_only(ground: Ground) {
