@@ -31,8 +31,9 @@ const CHANGED_PAGES: u64 = PAGES / 100;
 type Figures = BTreeMap<(Phase, &'static str), (Vec<Spent>, String)>;
 
 pub fn measure(source: &Path, work: &Path, rounds: usize) {
-    let near = work.join("source");
-    shell("cp -a \"$0\" \"$1\"", source, &near);
+    // A link would be copied as one, and what changes in the copy would change in the source.
+    let (source, near) = (fs::canonicalize(source).unwrap(), work.join("source"));
+    shell("cp -a \"$0\" \"$1\"", &source, &near);
     println!("{}: {} files, {rounds} rounds; ten change", source.display(), files(&near).len());
     compare(&near, &work.join("tree"), &Tool::ALL, rounds, change);
 }

@@ -31,8 +31,8 @@ use persist_core::{Error, Result, progress::Meter};
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 /// What an upload keeps in memory beside its packs, at most: three readers of 16 MiB (a buffer of 8, and two
-/// sections of 4), one section at the grouping, and 18 MiB of frames, raw and compressed.
-const WORK_BYTES: u64 = 70 << 20;
+/// sections of 4), one section at the grouping, and 14 MiB of frames, raw and compressed.
+const WORK_BYTES: u64 = 66 << 20;
 
 /// A pack in memory: its target, the frame that reached it, and its directory.
 const PACK_BYTES: u64 = 37 << 20;
@@ -40,14 +40,15 @@ const PACK_BYTES: u64 = 37 << 20;
 /// More packs in flight than these only queue behind each other on one connection pool.
 const IN_FLIGHT_MAX: u64 = 4;
 
-/// Jobs that are read at the same time: one thread waits for the device, one computes, one is ahead.
-const JOBS: usize = 3;
+/// Jobs that are read at the same time, and no more than there are processors: one thread waits for the device, one
+/// computes, one is ahead. Two processors are as busy with two, which take a tenth less memory.
+const JOBS_MAX: usize = 3;
 
 /// Frames that wait for a processor while the others compress.
 const FRAMES_WAITING: usize = 2;
 
-/// Raw bytes of frames that are compressed ahead, whatever their number: three of the longest.
-const FRAMES_BYTES: usize = 12 << 20;
+/// Raw bytes of frames that are compressed ahead, whatever their number: two of the longest.
+const FRAMES_BYTES: usize = 8 << 20;
 
 /// How an upload behaves.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! What drives an upload: one step at a time, each waiting for the one thing that it needs.
 
 use super::{
-    FRAMES_BYTES, FRAMES_WAITING, JOBS, Job, UploadOptions, Uploaded,
+    FRAMES_BYTES, FRAMES_WAITING, JOBS_MAX, Job, UploadOptions, Uploaded,
     buffers::Buffers,
     group::Grouping,
     intake::{Event, Intake, Means, Section},
@@ -119,7 +119,7 @@ impl<T: Send + 'static> Run<T> {
                 self.pack().await?;
             } else if self.grouping.is_long() && self.grouping.has_draft() {
                 self.close_frame();
-            } else if self.jobs.is_some() && self.reading.len() < JOBS {
+            } else if self.jobs.is_some() && self.reading.len() < self.processors.count().min(JOBS_MAX) {
                 self.begin().await?;
             } else if !self.reading.is_empty() {
                 self.group().await?;
