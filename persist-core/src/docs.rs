@@ -81,4 +81,7 @@ pub mod decisions {
 
     #[doc = include_str!("../docs/decisions/0015-what-is-removed-is-said-before-the-first-delete.md")]
     pub mod what_is_removed_is_said_before_the_first_delete {}
+
+    #[doc = include_str!("../docs/decisions/0016-a-hydrate-is-applied-in-place.md")]
+    pub mod a_hydrate_is_applied_in_place {}
 }

@@ -113,11 +113,8 @@ impl Workspace {
     }
 
     async fn bring_whole(&self, of: &Of, tree: &Arc<dyn Referenced>, meter: &Meter) -> Result<Brought> {
-        let near = self.served().spaces.near();
-        let mut deleting = DeleteOptions::default();
-        (deleting.snapshots, deleting.trash) = (SnapshotsAlong::Delete, Trash::Bypass);
-        near.delete(self.near_name(), deleting).await?;
-        near.create(self.near_name(), CreateOptions::default()).await?;
+        self.clear().await?;
+        self.served().spaces.near().create(self.near_name(), CreateOptions::default()).await?;
         let live = self.live(&CallOptions::default()).await?;
         if let Some(totals) = tree.totals() {
             meter.expect(totals.files, totals.bytes);
@@ -128,9 +125,25 @@ impl Workspace {
             let options = ApplyOptions::faithful().with_meter(meter.clone());
             Runtime::current().block_on(apply(source, live.path(), options))
         });
-        let applied = self.flushing(applied).await?;
+        let applied = match self.flushing(applied).await {
+            Ok(applied) => applied,
+            Err(error) => {
+                // It may be the space that it takes.
+                if let Err(left) = self.clear().await {
+                    tracing::warn!(volume = %self.volume(), error = %left, "a part of a tree is left on this node");
+                }
+                return Err(error);
+            }
+        };
         let kept = self.kept(of, tree, applied.attributes, &meter).await?;
         Ok(((HydratedBy::Whole, applied.losses.remarks()), kept))
+    }
+
+    /// Removes what is here of the tree.
+    async fn clear(&self) -> Result<()> {
+        let mut deleting = DeleteOptions::default();
+        (deleting.snapshots, deleting.trash) = (SnapshotsAlong::Delete, Trash::Bypass);
+        self.served().spaces.near().delete(self.near_name(), deleting).await.map(drop)
     }
 
     /// Has the disk write what has come while more comes: else it would be idle first, and waited for then.

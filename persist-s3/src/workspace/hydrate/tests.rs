@@ -151,6 +151,23 @@ async fn what_a_killed_hydration_left_is_taken_for_nothing_and_finished_by_the_n
 }
 
 #[tokio::test]
+async fn a_hydration_that_fails_leaves_nothing_that_takes_space() {
+    let bench = Bench::plain();
+    let source = bench.dir.path().join("commit");
+    fs::create_dir(&source).unwrap();
+    plant(&source);
+    let workspace = bench.open().await.serve(&volume()).await.unwrap();
+    let failing = Commit::of(&source);
+    failing.fails_at.store(250, Relaxed);
+    workspace.hydrate(Some(commit(1)), failing, &Meter::default()).await.unwrap_err();
+    let files = || bench.path().join("near/volumes").read_dir().unwrap().count();
+    let left = workspace.live(&CallOptions::default()).await.unwrap_err();
+    assert_eq!((left.kind(), files()), (ErrorKind::NotFound, 0));
+    workspace.hydrate(Some(commit(1)), Commit::of(&source), &Meter::default()).await.unwrap();
+    assert_same(&source, &workspace).await;
+}
+
+#[tokio::test]
 async fn work_in_a_tree_is_never_replaced() {
     let bench = Bench::plain();
     let (workspace, source) = hydrated(&bench).await;
