@@ -88,8 +88,8 @@ impl Place for NfsPlace {
         self.host.remove_tree(at, meter)
     }
 
-    fn flush(&self, at: &Path) -> Result<()> {
-        self.host.flush(at)
+    fn flush(&self, at: &Path, meter: &Meter) -> Result<()> {
+        self.host.flush(at, meter)
     }
 
     fn limit_size(&self, at: &Path, size_bytes: Option<u64>) -> Result<()> {

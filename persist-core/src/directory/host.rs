@@ -106,8 +106,8 @@ impl Place for HostPlace {
         Ok(())
     }
 
-    fn flush(&self, at: &Path) -> Result<()> {
-        self.flusher.flush(at)
+    fn flush(&self, at: &Path, meter: &Meter) -> Result<()> {
+        self.flusher.flush(at, meter)
     }
 
     fn limit_size(&self, at: &Path, size_bytes: Option<u64>) -> Result<()> {
@@ -122,7 +122,7 @@ impl Place for HostPlace {
         }
         if let Some(limit) = size_bytes {
             // The count is that of the last commit of the filesystem.
-            self.flusher.flush(at)?;
+            self.flusher.flush(at, &Meter::default())?;
             let used = btrfs::referenced_bytes(at)?.unwrap_or(0);
             if used > limit {
                 return Err(Error::new(ErrorKind::Exhausted, "more is used already, in bytes")

@@ -121,7 +121,7 @@ impl DirectoryStore {
     /// `Unavailable` with `Verify` after an I/O error since the last flush of `tree`.
     pub async fn flush(&self, tree: &HeldTree, call: &CallOptions) -> Result<()> {
         let (engine, at) = (self.engine.clone(), tree.path().to_path_buf());
-        self.engine.calls.run(call, move |_| engine.place.flush(&at)).await
+        self.engine.calls.run(call, move |meter| engine.place.flush(&at, meter)).await
     }
 
     /// Makes a cut by `work`, which is worth `own` without a hook, while the hook of `options` holds the

@@ -56,11 +56,12 @@ pub trait Place: Debug + Send + Sync + 'static {
     /// As the filesystem reports them; a repeat goes on.
     fn remove_tree(&self, at: &Path, meter: &Meter) -> Result<()>;
 
-    /// Makes everything durable that was written to the filesystem of `at` before the call (syncfs(2)).
+    /// Makes everything durable that was written to the filesystem of `at` before the call (syncfs(2)). It goes on
+    /// when `meter` is stopped; a failure then is told again by the next flush, because perhaps nobody hears of it.
     ///
     /// # Errors
     /// `Unavailable` with `Verify` after an I/O error since the last flush by this opened store.
-    fn flush(&self, at: &Path) -> Result<()>;
+    fn flush(&self, at: &Path, meter: &Meter) -> Result<()>;
 
     /// Enforces a size on the tree `at`, or lifts the limit. Only called with
     /// [`ENFORCED_SIZE`](Capabilities::ENFORCED_SIZE).

@@ -123,7 +123,7 @@ impl Place for PlainPlace {
         }
     }
 
-    fn flush(&self, _: &Path) -> Result<()> {
+    fn flush(&self, _: &Path, _: &Meter) -> Result<()> {
         self.flushes.fetch_add(1, Relaxed);
         self.reached(Point::Flush)
     }

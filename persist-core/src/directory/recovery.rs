@@ -173,21 +173,21 @@ impl Engine {
                     self.free_stale(name, &stale, meter)?;
                     continue;
                 }
-                Named::Ready(_) => return self.keep_moved(found),
+                Named::Ready(_) => return self.keep_moved(found, meter),
             };
             let claim = self.begin_claim(name, meter)?;
-            self.place.flush(found.layout.root())?;
+            self.place.flush(found.layout.root(), meter)?;
             if self.claim(&claim, previous, &NameRecord::Names(id.clone()))? == Claimed::Won {
                 return Ok(());
             }
         }
     }
 
-    fn keep_moved(&self, found: &Located) -> Result<()> {
+    fn keep_moved(&self, found: &Located, meter: &Meter) -> Result<()> {
         let mut stored = found.stored.clone();
         let since = self.now();
         stored.volume.state = VolumeState::Trashed { since, until: since.saturating_add(TRASH_WINDOW) };
-        self.place.flush(found.layout.root())?;
+        self.place.flush(found.layout.root(), meter)?;
         self.publish(found, &stored)
     }
 

@@ -92,7 +92,7 @@ impl Place for PlainPlace {
         remove_tree(at, &RemoveOptions::default(), meter).map(drop)
     }
 
-    fn flush(&self, _: &Path) -> Result<()> {
+    fn flush(&self, _: &Path, _: &Meter) -> Result<()> {
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 mod build;
 mod content;
 mod gate;
+mod parents;
 mod plan;
 mod workers;
 
@@ -175,9 +176,9 @@ pub enum Attributes {
 /// Several files are read and filled at a time; all file work happens on blocking threads.
 ///
 /// # Cancellation
-/// Stop the meter, also while the source does not answer: when the call has returned, nothing writes any more. Dropping the future ends the work too,
-/// at the next entry of each batch that is under way, which may be a moment later. What is there then, and
-/// after an error, is the caller's to remove.
+/// Stop the meter, also while the source does not answer: when the call has returned, nothing writes any more.
+/// Dropping the future ends the work too, at the next entry of each batch that is under way, which may be a moment
+/// later. What is there then, and after an error, is the caller's to remove.
 ///
 /// # Errors
 /// [`Corrupt`](crate::ErrorKind::Corrupt) if the source contradicts itself: entries out of path order, a

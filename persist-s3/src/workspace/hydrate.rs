@@ -21,6 +21,7 @@ use persist_core::{
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Handle as Runtime, time};
+use tokio_util::sync::CancellationToken;
 
 /// A commit's tree: each entry with what the bucket holds for it.
 pub trait Referenced: TreeSource {
@@ -90,9 +91,7 @@ impl Workspace {
         self.change(|served, state| state.hydrating(served.now())).await?;
         let of = Of { volume: self.volume().clone(), base: commit.clone() };
         let patched = match self.patch(&tree, meter).boxed().await {
-            Ok(Some(patched)) => {
-                self.kept(&of, &tree, Attributes::Somewhere, meter).await.map(|rows| Some((patched, rows)))
-            }
+            Ok(Some(patched)) => self.kept(&of, &tree, meter).await.map(|rows| Some((patched, rows))),
             other => other.map(|_| None),
         };
         let ((way, remarks), (record, totals)) = match patched {
@@ -115,28 +114,14 @@ impl Workspace {
     async fn bring_whole(&self, of: &Of, tree: &Arc<dyn Referenced>, meter: &Meter) -> Result<Brought> {
         self.clear().await?;
         self.served().spaces.near().create(self.near_name(), CreateOptions::default()).await?;
-        let live = self.live(&CallOptions::default()).await?;
-        if let Some(totals) = tree.totals() {
-            meter.expect(totals.files, totals.bytes);
-        }
-        let (source, meter) = (Arc::<dyn Referenced>::clone(tree), meter.clone());
-        // The tree stays held until nobody writes to it any more, also if this future is dropped.
-        let applied = metered(meter.clone(), move |meter| {
-            let options = ApplyOptions::faithful().with_meter(meter.clone());
-            Runtime::current().block_on(apply(source, live.path(), options))
-        });
-        let applied = match self.flushing(applied).await {
-            Ok(applied) => applied,
-            Err(error) => {
-                // It may be the space that it takes.
-                if let Err(left) = self.clear().await {
-                    tracing::warn!(volume = %self.volume(), error = %left, "a part of a tree is left on this node");
-                }
-                return Err(error);
+        let brought = self.fill(of, tree, meter).await;
+        if brought.is_err() {
+            // It may be the space that it takes.
+            if let Err(left) = self.clear().await {
+                tracing::warn!(volume = %self.volume(), error = %left, "a part of a tree is left on this node");
             }
-        };
-        let kept = self.kept(of, tree, applied.attributes, &meter).await?;
-        Ok(((HydratedBy::Whole, applied.losses.remarks()), kept))
+        }
+        brought
     }
 
     /// Removes what is here of the tree.
@@ -146,43 +131,73 @@ impl Workspace {
         self.served().spaces.near().delete(self.near_name(), deleting).await.map(drop)
     }
 
-    /// Has the disk write what has come while more comes: else it would be idle first, and waited for then.
-    async fn flushing<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+    /// Fills the tree, which is empty; it is written to the disk meanwhile.
+    async fn fill(&self, of: &Of, tree: &Arc<dyn Referenced>, meter: &Meter) -> Result<Brought> {
+        let live = self.live(&CallOptions::default()).await?;
+        if let Some(totals) = tree.totals() {
+            meter.expect(totals.files, totals.bytes);
+        }
+        let (source, written) = (Arc::<dyn Referenced>::clone(tree), CancellationToken::new());
+        // The tree stays held until nobody writes to it any more, also if this future is dropped.
+        let applied = metered(meter.clone(), move |meter| {
+            let options = ApplyOptions::faithful().with_meter(meter.clone());
+            Runtime::current().block_on(apply(source, live.path(), options))
+        });
+        let filled = async {
+            let applied = applied.await?;
+            written.cancel();
+            let rows = self.recorded(of, tree, applied.attributes, meter).await?;
+            Ok(((HydratedBy::Whole, applied.losses.remarks()), rows))
+        };
+        let (brought, ()) = futures::try_join!(filled, self.flushed(&written))?;
+        Ok(brought)
+    }
+
+    /// Flushes again and again until a flush has begun after all was `written`: else the disk would be idle first,
+    /// and waited for then. None is dropped while the rest goes well: its failure would be nobody's.
+    async fn flushed(&self, written: &CancellationToken) -> Result<()> {
         let call = CallOptions::default();
         let live = self.live(&call).await?;
-        let flush = async {
-            loop {
-                time::sleep(FLUSH_PAUSE).await;
-                if let Err(error) = self.served().spaces.near().flush(&live, &call).await {
-                    return error;
-                }
+        loop {
+            let _ = time::timeout(FLUSH_PAUSE, written.cancelled()).await;
+            let is_last = written.is_cancelled();
+            self.served().spaces.near().flush(&live, &call).await?;
+            if is_last {
+                return Ok(());
             }
-        };
-        tokio::select! {
-            done = work => done,
-            error = flush => Err(error),
         }
     }
 
-    /// Makes what was just hydrated durable. Its stat record is made meanwhile, while nobody writes to it.
+    /// Makes what a difference has changed durable, and records the tree.
     async fn kept(
+        &self,
+        of: &Of,
+        tree: &Arc<dyn Referenced>,
+        meter: &Meter,
+    ) -> Result<(Finished, TreeTotals)> {
+        let written = CancellationToken::new();
+        written.cancel();
+        let recorded = self.recorded(of, tree, Attributes::Somewhere, meter);
+        let (rows, ()) = futures::try_join!(recorded, self.flushed(&written))?;
+        Ok(rows)
+    }
+
+    /// The stat record of the tree as it was just hydrated, while nobody writes to it.
+    async fn recorded(
         &self,
         of: &Of,
         tree: &Arc<dyn Referenced>,
         attributes: Attributes,
         meter: &Meter,
     ) -> Result<(Finished, TreeTotals)> {
-        let call = CallOptions::default();
-        let (live, flushed) = (self.live(&call).await?, self.live(&call).await?);
+        let live = self.live(&CallOptions::default()).await?;
         let (drafts, of, tree) = (self.drafts().to_owned(), of.clone(), Arc::clone(tree));
         meter.enter(Phase::Flush);
-        let recorded = metered(meter.clone(), move |meter| {
+        metered(meter.clone(), move |meter| {
             let stamp = settled(&drafts, meter)?;
             rows::record(live.path(), stamp, (&drafts, of), &*tree, attributes, meter)
-        });
-        let near = self.served().spaces.near();
-        let (rows, ()) = futures::try_join!(recorded, near.flush(&flushed, &call))?;
-        Ok(rows)
+        })
+        .await
     }
 }
 

@@ -93,7 +93,7 @@ impl Engine {
         let cut = self.now();
         if writes {
             meter.enter(Phase::Flush);
-            self.place.flush(&tree)?;
+            self.place.flush(&tree, meter)?;
             // Who lost the volume meanwhile must not be told that its writes count.
             self.check_lease(session)?;
         }

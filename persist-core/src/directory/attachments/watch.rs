@@ -171,6 +171,14 @@ mod tests {
         let first = Watch::next(None, seen(1, "a"), at(0), LEASE);
         let after = Watch::next(Some(first), seen(1, "a"), slow, LEASE);
         assert_eq!(after.since, slow.ended);
+        let within = Look { begun: Duration::from_secs(20), ended: Duration::from_secs(45) };
+        let after =
+            Watch::next(Some(Watch::next(None, seen(1, "a"), at(0), LEASE)), seen(1, "a"), within, LEASE);
+        assert_eq!(
+            (after.since, after.last),
+            (at(0).ended, within.begun),
+            "a sign may have come while it was looked"
+        );
     }
 
     #[test]

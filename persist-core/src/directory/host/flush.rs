@@ -3,6 +3,7 @@
 use crate::{
     error::{Error, ErrorKind, Result, Retry},
     linux::cause::cause,
+    progress::Meter,
 };
 use std::{
     collections::HashMap,
@@ -37,9 +38,10 @@ impl Flusher {
         Ok(Self { root, state: Mutex::default() })
     }
 
-    /// Makes everything durable that was written to the filesystem before the call.
-    pub(super) fn flush(&self, at: &Path) -> Result<()> {
-        self.flush_by(at, || rustix::fs::syncfs(&self.root))
+    /// Makes everything durable that was written to the filesystem before the call. What fails once `meter` is stopped
+    /// counts as told to nobody.
+    pub(super) fn flush(&self, at: &Path, meter: &Meter) -> Result<()> {
+        self.flush_by(at, meter, || rustix::fs::syncfs(&self.root))
     }
 
     /// Says that the tree `at` was made just now: no failure until now was about it, nor about its volume
@@ -65,14 +67,23 @@ impl Flusher {
 
     /// The lock is held meanwhile: of two flushes at once the kernel would tell one of a failure, and the
     /// other must not have returned by then.
-    fn flush_by(&self, at: &Path, syncfs: impl FnOnce() -> rustix::io::Result<()>) -> Result<()> {
+    fn flush_by(
+        &self,
+        at: &Path,
+        meter: &Meter,
+        syncfs: impl FnOnce() -> rustix::io::Result<()>,
+    ) -> Result<()> {
         let mut state = self.state();
         let result = syncfs();
         if result.is_err() {
             state.failures += 1;
         }
         let failures = state.failures;
-        let known = if failures == 0 { 0 } else { state.told.insert(at.to_owned(), failures).unwrap_or(0) };
+        let known = state.told.get(at).copied().unwrap_or(0);
+        // Whoever waited may have gone, and repeats the call: it must not hear that all is well.
+        if known < failures && !meter.is_stopped() {
+            state.told.insert(at.to_owned(), failures);
+        }
         drop(state);
         result.map_err(|error| cause(error, "flush", at.display()).with_retry(Retry::Verify))?;
         if known == failures {
@@ -94,20 +105,41 @@ mod tests {
     use super::*;
     use rustix::io::Errno;
 
+    /// Of a call that somebody waits for.
+    fn heard() -> Meter {
+        Meter::default()
+    }
+
     #[test]
     fn a_failure_reaches_each_tree_that_may_have_lost_something_once() {
         let dir = tempfile::tempdir().unwrap();
         let flusher = Flusher::new(dir.path()).unwrap();
         let [a, b, new] = ["a", "b", "new"].map(|name| dir.path().join(name));
-        flusher.flush(&a).unwrap();
-        let failed = flusher.flush_by(&a, || Err(Errno::IO)).unwrap_err();
+        flusher.flush(&a, &heard()).unwrap();
+        let failed = flusher.flush_by(&a, &heard(), || Err(Errno::IO)).unwrap_err();
         assert_eq!((failed.kind(), failed.retry()), (ErrorKind::Unavailable, Retry::Verify));
         flusher.born(&new);
-        flusher.flush(&new).unwrap();
-        flusher.flush(&a).unwrap();
-        let told = flusher.flush(&b).unwrap_err();
+        flusher.flush(&new, &heard()).unwrap();
+        flusher.flush(&a, &heard()).unwrap();
+        let told = flusher.flush(&b, &heard()).unwrap_err();
         assert_eq!((told.kind(), told.retry()), (ErrorKind::Unavailable, Retry::Verify), "{told}");
-        flusher.flush(&b).unwrap();
+        flusher.flush(&b, &heard()).unwrap();
+    }
+
+    #[test]
+    fn a_failure_that_nobody_waited_for_is_told_to_whoever_repeats_the_call() {
+        let dir = tempfile::tempdir().unwrap();
+        let flusher = Flusher::new(dir.path()).unwrap();
+        let (at, dropped) = (dir.path().join("a"), heard());
+        // Its caller goes while the kernel writes.
+        let failing = || {
+            dropped.stop();
+            Err(Errno::IO)
+        };
+        flusher.flush_by(&at, &dropped, failing).unwrap_err();
+        let repeated = flusher.flush(&at, &heard()).unwrap_err();
+        assert_eq!((repeated.kind(), repeated.retry()), (ErrorKind::Unavailable, Retry::Verify));
+        flusher.flush(&at, &heard()).unwrap();
     }
 
     #[test]
@@ -121,11 +153,11 @@ mod tests {
             flusher.born(&at);
         };
         make(&old, "1");
-        flusher.flush_by(dir.path(), || Err(Errno::IO)).unwrap_err();
+        flusher.flush_by(dir.path(), &heard(), || Err(Errno::IO)).unwrap_err();
         make(&new, "1");
         make(&old, "2");
-        flusher.flush(&new).unwrap();
-        assert!(flusher.flush(&old).is_err());
+        flusher.flush(&new, &heard()).unwrap();
+        assert!(flusher.flush(&old, &heard()).is_err());
     }
 
     #[test]
@@ -134,7 +166,7 @@ mod tests {
         let flusher = Flusher::new(dir.path()).unwrap();
         for at in ["a", "b"].map(|name| dir.path().join(name)) {
             flusher.born(&at);
-            flusher.flush(&at).unwrap();
+            flusher.flush(&at, &heard()).unwrap();
         }
         assert!(flusher.state().told.is_empty());
     }

@@ -155,7 +155,7 @@ fn a_limit_holds_and_one_that_is_exceeded_already_is_refused() {
     assert!(fs::write(tree.join("large"), &too_much).is_err());
     fs::remove_file(tree.join("large")).unwrap();
     bench.place.limit_size(&tree, None).unwrap();
-    bench.place.flush(&tree).unwrap();
+    bench.place.flush(&tree, &Meter::default()).unwrap();
     fs::write(tree.join("large"), &too_much).unwrap();
     let error = bench.place.limit_size(&tree, Some(4 << 20)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");

@@ -100,7 +100,7 @@ impl Engine {
                 self.place.limit_size(&tree.path, size)?;
             }
             meter.enter(Phase::Flush);
-            self.place.flush(&tree.path)?;
+            self.place.flush(&tree.path, meter)?;
             meter.check()?;
             Ok(cut.remarks)
         };

@@ -103,7 +103,7 @@ impl Engine {
         if hooked {
             // What is written back before the writers are stopped is not waited for while they are.
             meter.enter(Phase::Flush);
-            self.place.flush(&source.path)?;
+            self.place.flush(&source.path, meter)?;
         }
         Ok(Start::Pinned(Box::new(Pinned { located, source })))
     }
@@ -141,7 +141,7 @@ impl Engine {
         snapshot.hooks.extend(held.run);
         let stored = StoredSnapshot { snapshot, generation: tree.generation.clone() };
         meter.enter(Phase::Flush);
-        let flushed = demand.check(consistency).and_then(|()| self.place.flush(&tree.path));
+        let flushed = demand.check(consistency).and_then(|()| self.place.flush(&tree.path, meter));
         if let Err(error) = flushed.and_then(|()| meter.check()) {
             self.abandon_tree(&located.layout, tree, meter);
             return Err(error);

@@ -115,7 +115,7 @@ impl<'a> Building<'a> {
         };
         let claim = self.engine.begin_claim(self.name, self.meter)?;
         self.meter.enter(Phase::Flush);
-        self.engine.place.flush(self.layout.root())?;
+        self.engine.place.flush(self.layout.root(), self.meter)?;
         self.publish(&claim, previous, stored.volume, cut)
     }
 
@@ -135,7 +135,7 @@ impl<'a> Building<'a> {
     /// recovery goes on from there.
     fn take(&self, from: &Path, tree: &NewTree, stored: &StoredVolume) -> Result<Cut> {
         write_first(&self.layout, stored)?;
-        self.engine.place.flush(self.layout.root())?;
+        self.engine.place.flush(self.layout.root(), self.meter)?;
         let root = root::read(from)?;
         let work = Work::Move { from: from.to_owned(), root, volume: Box::new(stored.clone()) };
         self.intent.declare(&self.engine.durable, &work)?;
@@ -183,7 +183,7 @@ impl<'a> Building<'a> {
         if let Some(Work::Move { from, root, volume }) = self.intent.declared()? {
             give_back(&self.layout.generation(&volume.generation), &from, root)?;
             // Where it is must be durable before the intent, which says where it was, goes.
-            self.engine.place.flush(self.layout.root())?;
+            self.engine.place.flush(self.layout.root(), self.meter)?;
         }
         if self.meter.is_stopped() {
             return Ok(());

@@ -1,6 +1,6 @@
 //! Making entries: each by one name in a directory that was resolved beneath the root.
 
-use super::{Attributes, content, gate::corrupt, plan::Batch, workers::Workers};
+use super::{Attributes, content, gate::corrupt, parents::Parents, plan::Batch, workers::Workers};
 use crate::{
     error::{Error, ErrorKind, Result},
     linux::{cause::beneath, raw},
@@ -22,7 +22,6 @@ use rustix::{
 };
 use std::{
     collections::HashSet,
-    ffi::CString,
     fs::File,
     os::fd::{AsFd, OwnedFd},
     sync::{
@@ -240,11 +239,7 @@ impl Site {
         if !losses.is_empty() {
             self.shared().losses.merge(losses);
         }
-        let bare = match handle {
-            Handle::Open(file) => xattrs::has_none(file),
-            Handle::Name { .. } => entry.metadata.xattrs.is_empty(),
-        };
-        if !bare {
+        if !self.attributed.load(Relaxed) && has_attributes(handle, entry) {
             self.attributed.store(true, Relaxed);
         }
         if when == FlagsWhen::Later {
@@ -285,33 +280,11 @@ impl Site {
     }
 }
 
-/// The directory of the last entry, which is mostly that of the next.
-pub(super) struct Parents<'a> {
-    root: &'a Root,
-    dir: Option<(TreePath, OwnedFd)>,
-    name: CString,
-}
-
-impl<'a> Parents<'a> {
-    pub(super) fn new(root: &'a Root) -> Self {
-        Self { root, dir: None, name: CString::default() }
-    }
-
-    fn parent(&mut self, path: &TreePath) -> Result<(&OwnedFd, &std::ffi::CStr)> {
-        let parent = path.parent().unwrap_or_default();
-        if self.dir.as_ref().is_some_and(|(held, _)| *held != parent) {
-            self.dir = None;
-        }
-        let name = path.name().unwrap_or(b".");
-        self.name = CString::new(name).map_err(|_| Error::invalid("path", "a name with a NUL byte"))?;
-        let held = match self.dir.take() {
-            Some(held) => held,
-            None => {
-                let fd = self.root.directory(&parent)?;
-                (parent, fd)
-            }
-        };
-        Ok((&self.dir.insert(held).1, &self.name))
+/// By descriptor this is cheap; what has none is asked for what it was given.
+fn has_attributes(handle: Handle<'_>, entry: &Entry) -> bool {
+    match handle {
+        Handle::Open(file) => !xattrs::has_none(file),
+        Handle::Name { .. } => !entry.metadata.xattrs.is_empty(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Filling files: read from the source asynchronously, written on blocking threads.
 
 use super::{
-    build::{Parents, Site},
+    build::Site,
     gate::{corrupt, data_bytes},
+    parents::Parents,
     plan::{Batch, SMALL_BYTES},
 };
 use crate::{

@@ -206,7 +206,7 @@ impl Place for Remembering {
         Ok(())
     }
 
-    fn flush(&self, _: &Path) -> Result<()> {
+    fn flush(&self, _: &Path, _: &Meter) -> Result<()> {
         self.step();
         let fails = self.failing.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1)).is_ok();
         self.flushes.fetch_add(1, SeqCst);

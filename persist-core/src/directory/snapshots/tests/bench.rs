@@ -220,7 +220,7 @@ impl Place for TestPlace {
         Ok(())
     }
 
-    fn flush(&self, _at: &Path) -> Result<()> {
+    fn flush(&self, _at: &Path, _: &Meter) -> Result<()> {
         self.called("flush")
     }
 
