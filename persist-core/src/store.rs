@@ -201,8 +201,9 @@ pub trait VolumeStore: Debug + Send + Sync + 'static {
     /// # Cancellation
     /// Nothing is known to be kept.
     /// # Errors
-    /// `Fenced`; `NotFound`; `Unavailable` with `Verify` after an I/O error: data may be lost, write it
-    /// again from its source; `Unsupported` if the consistency that was asked for was not reached.
+    /// `Fenced`; `NotFound`; `Unavailable` with `Verify` after an I/O error, also one that a sync met which the store
+    /// made by itself or whose caller had gone: data may be lost, write it again from its source; `Unsupported` if
+    /// the consistency that was asked for was not reached.
     async fn sync(&self, attachment: &AttachmentId, options: SyncOptions) -> Result<SyncReport>;
 
     /// Moves a reader on to a newer tree. *Advanced.*

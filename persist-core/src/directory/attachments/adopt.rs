@@ -182,6 +182,7 @@ impl Engine {
             report: report.clone(),
             cuts: renewed.cuts.unwrap_or_default(),
             synced: now,
+            unheard: None,
             looked: now,
         };
         let session = Session::new(layout.clone(), served, self.mint_generation(), state);

@@ -158,8 +158,15 @@ impl Engine {
         self.fence_replaced(&grant.replaced, stored.record.epoch);
         self.remark(&mut report, &stored, request);
         let now = Instant::now();
-        let state =
-            State { stored, path, report: report.clone(), cuts: request.cuts(), synced: now, looked: now };
+        let state = State {
+            stored,
+            path,
+            report: report.clone(),
+            cuts: request.cuts(),
+            synced: now,
+            unheard: None,
+            looked: now,
+        };
         let session = Session::new(layout.clone(), served, self.mint_generation(), state);
         let session = self.served.insert(session);
         Ok((session, report))

@@ -140,7 +140,15 @@ impl Engine {
                 let path = own_path(&layout, &stored, stored.newest()?);
                 let report = AttachReport::new(Outcome::Already, self.info.characteristics.fencing);
                 let now = Instant::now();
-                let state = State { stored, path, report, cuts: Cuts::default(), synced: now, looked: now };
+                let state = State {
+                    stored,
+                    path,
+                    report,
+                    cuts: Cuts::default(),
+                    synced: now,
+                    unheard: None,
+                    looked: now,
+                };
                 let session = Session::new(layout, served, self.mint_generation(), state);
                 Ok(Leaving::Ours(self.served.insert(session)))
             }
@@ -184,7 +192,7 @@ impl Engine {
         if record.sync == SyncPolicy::Manual || !record.access.writes() {
             return Ok(None);
         }
-        match self.sync_session(call, session, cuts.quiesce, cuts.consistency).await {
+        match self.sync_for_caller(call, session, cuts.quiesce, cuts.consistency).await {
             // Another detach of ours was faster: what is left to do finds nothing.
             Err(error) if error.kind() == ErrorKind::NotFound && session.is_leaving() => Ok(None),
             synced => synced.map(Some),

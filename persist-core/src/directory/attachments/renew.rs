@@ -4,7 +4,7 @@
 use super::{beats, served::Session};
 use crate::{
     directory::engine::Engine,
-    error::Result,
+    error::{Result, Retry},
     progress::{CallOptions, Meter},
     quiesce::SyncPolicy,
 };
@@ -159,12 +159,16 @@ impl Engine {
         }
     }
 
-    /// A sync that nobody asked for now. Its failure shows in the lease; it is tried again in its time.
+    /// A sync that nobody asked for now. Its failure shows in the lease, and in the next sync that somebody asks for; it is
+    /// tried again in its time.
     async fn sync_by_itself(self: &Arc<Self>, session: Arc<Session>) {
         let Ok(call) = self.calls.begin(&CallOptions::default()) else { return };
         let cuts = session.state().cuts.clone();
         if let Err(error) = self.sync_session(&call, &session, cuts.quiesce, cuts.consistency).await {
             tracing::warn!(attachment = %session.id, %error, "a periodic sync failed");
+            if error.retry() == Retry::Verify {
+                session.state().unheard.get_or_insert(self.now());
+            }
         }
     }
 }

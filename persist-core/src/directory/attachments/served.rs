@@ -7,6 +7,7 @@ use super::{
 use crate::{
     attachment::{AttachReport, Attachment},
     capability::Consistency,
+    clock::Timestamp,
     directory::{
         engine::Engine,
         exclusion::{Exclusion, Hold},
@@ -64,6 +65,8 @@ pub(super) struct State {
     pub(super) report: AttachReport,
     pub(super) cuts: Cuts,
     pub(super) synced: Instant,
+    /// When a flush failed that nobody had asked for: whoever asks for the next one is told.
+    pub(super) unheard: Option<Timestamp>,
     /// When it was last looked at whether it is still ours.
     pub(super) looked: Instant,
 }

@@ -333,6 +333,9 @@ async fn a_store_syncs_by_itself_and_shows_when_it_cannot() {
     let mut watch = one.watch();
     assert!(matches!(watch.changed().await, LeaseState::Unconfirmed { .. }));
     assert_eq!(watch.changed().await, LeaseState::Held);
+    let told = store.sync(&one.id, SyncOptions::default()).await.unwrap_err();
+    assert_eq!((told.kind(), told.retry()), (ErrorKind::Unavailable, crate::Retry::Verify), "{told}");
+    store.sync(&one.id, SyncOptions::default()).await.unwrap();
     let flushes = world.place.flushes.load(SeqCst);
     while world.place.flushes.load(SeqCst) < flushes + 3 {
         world.place.flushed.notified().await;

@@ -2,7 +2,7 @@
 
 use super::world::{PLAIN, World, by};
 use crate::{
-    Access, ErrorKind,
+    Access, ErrorKind, Liveness,
     attachment::{AdoptOptions, DetachOptions},
     lease::{LeaseState, Takeover},
     store::VolumeStore,
@@ -45,6 +45,18 @@ async fn a_holder_that_gives_no_sign_of_life_is_taken_over_by_who_asks_for_that_
     assert_eq!(lost.kind(), ErrorKind::Fenced);
     there.sync(&next.id, Default::default()).await.unwrap();
     there.detach(&next.id, DetachOptions::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_holder_that_is_proven_alive_keeps_its_volume_though_it_gives_no_sign() {
+    let world = leasing();
+    let here = world.open("here").await;
+    let v = world.volume(&here, VolumeSpec::default());
+    here.attach(&v, by("a").with_liveness(Liveness::Process(None))).await.unwrap();
+    here.close().await.unwrap();
+    let patient = when_expired().with_wait(LEASE * 4);
+    let refused = world.open("here").await.attach(&v, patient).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InUse);
 }
 
 #[tokio::test]
