@@ -116,11 +116,21 @@ pub async fn observe(store: &Arc<dyn VolumeStore>) -> Result<Model> {
     Ok(model)
 }
 
+/// Prunes until nothing is left over. What another trial has just forked holds our descriptors until its exec, and so
+/// locks that we have given up (fork(2), flock(2)): what they are for is left to a later prune.
+const PRUNES_MAX: usize = 100;
+
 /// Nothing is wrong with the store, and nothing is left over once it was pruned.
 pub async fn check_sound(store: &Arc<dyn VolumeStore>) -> Result<()> {
-    store.prune(PruneOptions::default().with_mode(PruneMode::Apply)).await?;
-    let left = store.prune(PruneOptions::default()).await?;
-    assert!(left.items.is_empty(), "left over after a prune: {:?}", left.items);
+    let mut left = Vec::new();
+    for _ in 0..PRUNES_MAX {
+        store.prune(PruneOptions::default().with_mode(PruneMode::Apply)).await?;
+        left = store.prune(PruneOptions::default()).await?.items;
+        if left.is_empty() {
+            break;
+        }
+    }
+    assert!(left.is_empty(), "left over after a prune: {left:?}");
     let verified = store.verify(VerifyOptions::default()).await?;
     assert!(verified.faults.is_empty(), "faults: {:?}", verified.faults);
     Ok(())
