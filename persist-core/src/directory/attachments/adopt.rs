@@ -20,7 +20,7 @@ use crate::{
     quiesce::SyncPolicy,
     snapshot::Outcome,
 };
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 /// What may change about an attachment that is taken up again.
 #[derive(Debug, Clone)]
@@ -175,16 +175,7 @@ impl Engine {
         let path = self.raise(layout, &fresh, meter)?;
         let mut report = AttachReport::new(Outcome::Already, self.info.characteristics.fencing);
         report.mounted = mounted(&fresh);
-        let now = Instant::now();
-        let state = State {
-            stored: fresh,
-            path,
-            report: report.clone(),
-            cuts: renewed.cuts.unwrap_or_default(),
-            synced: now,
-            unheard: None,
-            looked: now,
-        };
+        let state = State::new(fresh, path, report.clone(), renewed.cuts.unwrap_or_default());
         let session = Session::new(layout.clone(), served, self.mint_generation(), state);
         // Before anybody else may look: it was silent until now, and its epoch may be the one that it had.
         self.beat(&session)?;

@@ -30,7 +30,7 @@ use crate::{
     progress::{Meter, Phase},
     snapshot::Outcome,
 };
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 /// An attachment that this call made or found, with the report of this call.
 pub(super) type Attached = (Arc<Session>, AttachReport);
@@ -157,16 +157,7 @@ impl Engine {
         let (stored, path) = made.inspect_err(|_| self.undo(layout, &id, meter))?;
         self.fence_replaced(&grant.replaced, stored.record.epoch);
         self.remark(&mut report, &stored, request);
-        let now = Instant::now();
-        let state = State {
-            stored,
-            path,
-            report: report.clone(),
-            cuts: request.cuts(),
-            synced: now,
-            unheard: None,
-            looked: now,
-        };
+        let state = State::new(stored, path, report.clone(), request.cuts());
         let session = Session::new(layout.clone(), served, self.mint_generation(), state);
         let session = self.served.insert(session);
         Ok((session, report))

@@ -18,10 +18,7 @@ use crate::{
     snapshot::Outcome,
     volume::Lifetime,
 };
-use std::{
-    sync::{Arc, atomic::Ordering::SeqCst},
-    time::Instant,
-};
+use std::sync::{Arc, atomic::Ordering::SeqCst};
 
 /// What is going to be detached, and by which right.
 #[derive(Debug, Clone)]
@@ -139,16 +136,7 @@ impl Engine {
             Serving::Ours(served) => {
                 let path = own_path(&layout, &stored, stored.newest()?);
                 let report = AttachReport::new(Outcome::Already, self.info.characteristics.fencing);
-                let now = Instant::now();
-                let state = State {
-                    stored,
-                    path,
-                    report,
-                    cuts: Cuts::default(),
-                    synced: now,
-                    unheard: None,
-                    looked: now,
-                };
+                let state = State::new(stored, path, report, Cuts::default());
                 let session = Session::new(layout, served, self.mint_generation(), state);
                 Ok(Leaving::Ours(self.served.insert(session)))
             }
@@ -192,7 +180,8 @@ impl Engine {
         if record.sync == SyncPolicy::Manual || !record.access.writes() {
             return Ok(None);
         }
-        match self.sync_for_caller(call, session, cuts.quiesce, cuts.consistency).await {
+        let synced = self.sync_session(call, session, cuts.quiesce, cuts.consistency).await;
+        match synced.and_then(|report| session.told(report)) {
             // Another detach of ours was faster: what is left to do finds nothing.
             Err(error) if error.kind() == ErrorKind::NotFound && session.is_leaving() => Ok(None),
             synced => synced.map(Some),

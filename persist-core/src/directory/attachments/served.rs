@@ -13,11 +13,11 @@ use crate::{
         exclusion::{Exclusion, Hold},
         layout::VolumeLayout,
     },
-    error::{Error, HolderSeen, Result},
+    error::{Error, ErrorKind, HolderSeen, Result, Retry},
     id::{AttachmentId, Epoch, Generation},
     lease::{LeaseSignal, LeaseState},
     linux::cause::cause,
-    quiesce::Quiesce,
+    quiesce::{Quiesce, SyncReport},
 };
 use std::{
     collections::HashMap,
@@ -69,6 +69,14 @@ pub(super) struct State {
     pub(super) unheard: Option<Timestamp>,
     /// When it was last looked at whether it is still ours.
     pub(super) looked: Instant,
+}
+
+impl State {
+    /// Synced and looked at just now.
+    pub(super) fn new(stored: StoredAttachment, path: PathBuf, report: AttachReport, cuts: Cuts) -> Self {
+        let now = Instant::now();
+        Self { stored, path, report, cuts, synced: now, unheard: None, looked: now }
+    }
 }
 
 /// How the cuts are made that the store makes by itself.
@@ -123,6 +131,23 @@ impl Session {
         let (signal, leaving) = (LeaseSignal::held(), AtomicBool::new(false));
         let (pulse, state) = (Mutex::default(), Mutex::new(state));
         Self { id, layout, signal, leaving, held, serving, pulse, state }
+    }
+
+    /// The report of a sync that somebody asked for.
+    ///
+    /// # Errors
+    /// Once, `Unavailable` with `Verify` if a flush has failed that nobody had asked for: the kernel forgets what it
+    /// could not write, and the next flush knows nothing of it (syncfs(2)).
+    pub(super) fn told(&self, report: SyncReport) -> Result<SyncReport> {
+        let Some(since) = self.state().unheard.take() else { return Ok(report) };
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            "a sync that the store made by itself has failed since the last one",
+        )
+        .with_retry(Retry::Verify)
+        .during("sync", &self.id)
+        .context("at", since)
+        .advise("read the kernel log, check what was written before, then sync again"))
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

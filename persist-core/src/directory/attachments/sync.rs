@@ -12,7 +12,7 @@ use crate::{
         engine::Engine,
         hooks::{Demand, hold_to},
     },
-    error::{Error, ErrorKind, Result, Retry},
+    error::{Error, ErrorKind, Result},
     lease::LeaseState,
     progress::Phase,
     quiesce::{Quiesce, SyncOptions, SyncReport},
@@ -32,7 +32,8 @@ impl Engine {
         check_reachable(options.consistency, options.quiesce.as_deref())?;
         let call = self.calls.begin(&options.call)?;
         let session = self.session(&call, attachment).await?;
-        self.sync_for_caller(&call, &session, options.quiesce, options.consistency).await
+        let synced = self.sync_session(&call, &session, options.quiesce, options.consistency).await;
+        synced.and_then(|report| session.told(report))
     }
 
     /// The session of an attachment; one that nobody serves is adopted first.
@@ -53,30 +54,6 @@ impl Engine {
         let session = call.run(adopt).await?;
         self.start_renewal()?;
         Ok(session)
-    }
-
-    /// As [`sync_session`](Self::sync_session), for who relies on it.
-    ///
-    /// # Errors
-    /// Once, `Unavailable` with `Verify` if a flush has failed that nobody had asked for: the kernel forgets what it
-    /// could not write, and the next flush knows nothing of it (syncfs(2)).
-    pub(super) async fn sync_for_caller(
-        self: &Arc<Self>,
-        call: &Call,
-        session: &Arc<Session>,
-        hook: Option<Arc<dyn Quiesce>>,
-        least: Consistency,
-    ) -> Result<SyncReport> {
-        let report = self.sync_session(call, session, hook, least).await?;
-        let Some(since) = session.state().unheard.take() else { return Ok(report) };
-        Err(Error::new(
-            ErrorKind::Unavailable,
-            "a sync that the store made by itself has failed since the last one",
-        )
-        .with_retry(Retry::Verify)
-        .during("sync", &session.id)
-        .context("at", since)
-        .advise("read the kernel log, check what was written before, then sync again"))
     }
 
     /// Makes durable what was written to the volume before. A reader has written nothing.

@@ -75,11 +75,16 @@ fn change(at: &Path) {
     fs::set_permissions(at.join("a"), fs::Permissions::from_mode(0o1770)).unwrap();
 }
 
-async fn hydrated(bench: &Bench) -> (Workspace, std::path::PathBuf) {
+/// A workspace that has nothing yet, and what is to come.
+async fn planted(bench: &Bench) -> (Workspace, std::path::PathBuf) {
     let source = bench.dir.path().join("commit");
     fs::create_dir(&source).unwrap();
     plant(&source);
-    let workspace = bench.open().await.serve(&volume()).await.unwrap();
+    (bench.open().await.serve(&volume()).await.unwrap(), source)
+}
+
+async fn hydrated(bench: &Bench) -> (Workspace, std::path::PathBuf) {
+    let (workspace, source) = planted(bench).await;
     let report = workspace.hydrate(Some(commit(1)), Commit::of(&source), &Meter::default()).await.unwrap();
     assert_eq!((report.way, report.remarks), (HydratedBy::Whole, vec![]));
     (workspace, source)
@@ -98,12 +103,10 @@ async fn a_hydrated_tree_is_that_of_the_commit_and_nothing_of_it_needs_to_be_rea
 #[tokio::test]
 async fn an_attribute_is_recorded_so_that_it_is_missed_when_it_goes() {
     let bench = Bench::plain();
-    let source = bench.dir.path().join("commit");
-    fs::create_dir(&source).unwrap();
-    plant(&source);
+    let (workspace, source) = planted(&bench).await;
     let none = rustix::fs::XattrFlags::empty();
     rustix::fs::setxattr(source.join("kept/3"), "user.mark", b"meant", none).unwrap();
-    let (workspace, tree) = (bench.open().await.serve(&volume()).await.unwrap(), Commit::of(&source));
+    let tree = Commit::of(&source);
     workspace.hydrate(Some(commit(1)), tree.clone(), &Meter::default()).await.unwrap();
     assert_same(&source, &workspace).await;
     let live = workspace.live(&CallOptions::default()).await.unwrap();
@@ -153,10 +156,7 @@ async fn what_a_killed_hydration_left_is_taken_for_nothing_and_finished_by_the_n
 #[tokio::test]
 async fn a_hydration_that_fails_leaves_nothing_that_takes_space() {
     let bench = Bench::plain();
-    let source = bench.dir.path().join("commit");
-    fs::create_dir(&source).unwrap();
-    plant(&source);
-    let workspace = bench.open().await.serve(&volume()).await.unwrap();
+    let (workspace, source) = planted(&bench).await;
     let failing = Commit::of(&source);
     failing.fails_at.store(250, Relaxed);
     workspace.hydrate(Some(commit(1)), failing, &Meter::default()).await.unwrap_err();
