@@ -37,6 +37,6 @@ mod trees;
 mod volumes;
 
 pub use inside::{Granted, HeldTree, Judged, Quiesced};
-pub use open::StoreAt;
+pub use open::{PeriodicSyncs, StoreAt};
 pub use place::{Cut, CutMode, MountMode, MountRequest, MountSite, Place, Unmounted, Verdict};
 pub use store::DirectoryStore;

@@ -32,7 +32,7 @@ pub use persist_core::directory::DirectoryStore as LocalStore;
 
 use persist_core::{
     Error, OpenOptions, Result, StoreUrl, VolumeStore,
-    directory::{DirectoryStore, StoreAt},
+    directory::{DirectoryStore, PeriodicSyncs, StoreAt},
     linux::filesystem,
     tree::Trust,
 };
@@ -70,7 +70,13 @@ pub async fn open_local(url: &StoreUrl, options: OpenOptions) -> Result<LocalSto
         return Err(error.during("open", url).advise("leave it out for local stores"));
     }
     let location = url.to_string();
-    let at = StoreAt { root, kind: SCHEME.into(), location, trust: Trust::Untrusted };
+    let at = StoreAt {
+        root,
+        kind: SCHEME.into(),
+        location,
+        trust: Trust::Untrusted,
+        periodic: PeriodicSyncs::ByStore,
+    };
     refuse_foreign(at.root.clone()).await.map_err(|error| error.during("open", url))?;
     let mode = options.mode;
     let opened = DirectoryStore::open(at, options, move |root| probe::probe(root, mode)).await;

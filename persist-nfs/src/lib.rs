@@ -71,7 +71,7 @@ use copies::Copies;
 use mounts::Mounted;
 use persist_core::{
     Error, OpenMode, OpenOptions, Result, StoreUrl, VolumeStore,
-    directory::{DirectoryStore, StoreAt},
+    directory::{DirectoryStore, PeriodicSyncs, StoreAt},
     linux::{cause::cause, mountinfo::MountTable},
     tree::Trust,
 };
@@ -203,6 +203,7 @@ async fn on_mount(url: &StoreUrl, on: Place<'_>, options: OpenOptions) -> Result
         kind: address::SCHEME.into(),
         location: url.to_string(),
         trust: Trust::Untrusted,
+        periodic: PeriodicSyncs::ByStore,
     };
     let mount = On { server: server.clone(), version: on.version, source: on.source, lease: on.times.lease };
     let opened = DirectoryStore::open(place, options, move |root| NfsPlace::probe(root, &mount, mode));

@@ -22,6 +22,7 @@ mod salvage;
 mod serving;
 mod snapshots;
 mod sync;
+mod take;
 mod trees;
 mod trim;
 mod turns;

@@ -7,12 +7,14 @@
 
 pub mod cut;
 pub mod evict;
+mod flush;
 pub mod hydrate;
 mod layout;
 mod place;
 pub mod record;
 pub mod scan;
 mod serve;
+mod served;
 mod shown;
 pub mod state;
 mod threads;
@@ -23,7 +25,7 @@ use layout::Layout;
 use persist_core::{
     Error, Node, OpenMode, OpenOptions, Result, VolumeId, VolumeStore,
     clock::Environment,
-    directory::{DirectoryStore, StoreAt, durable::Durable, host},
+    directory::{DirectoryStore, PeriodicSyncs, Place, StoreAt, durable::Durable, host},
     linux::cause::cause,
     tree::Trust,
 };
@@ -57,6 +59,16 @@ impl Workspaces {
     /// `Denied` for a directory that others may write to; `Conflict` for one with other things in it; else as the
     /// filesystem reports them.
     pub async fn open(directory: &Path, node: Option<Node>, environment: Environment) -> Result<Self> {
+        Self::open_on(directory, node, environment, place::probe).await
+    }
+
+    /// As [`open`](Self::open), where `probe` says what is under the directory.
+    pub(crate) async fn open_on(
+        directory: &Path,
+        node: Option<Node>,
+        environment: Environment,
+        probe: impl FnOnce(&Path) -> Result<Arc<dyn Place>> + Send + 'static,
+    ) -> Result<Self> {
         let layout = Layout::new(directory.to_owned());
         let prepared = layout.clone();
         let durable = blocking(move |_| prepare(&prepared))
@@ -68,11 +80,12 @@ impl Workspaces {
             location: format!("near:{}", layout.near().display()),
             // Its trees are copies of our own commits.
             trust: Trust::Faithful,
+            periodic: PeriodicSyncs::ByOuter,
         };
         let mut options =
             OpenOptions::default().with_mode(OpenMode::CreateIfMissing).with_environment(environment.clone());
         options.node = node;
-        let near = DirectoryStore::open(at, options, place::probe).await?;
+        let near = DirectoryStore::open(at, options, probe).await?;
         Ok(Self(Arc::new(Opened { layout, near, environment, durable })))
     }
 
@@ -140,5 +153,7 @@ fn listed(all: &Path) -> Result<Vec<VolumeId>> {
     Ok(found)
 }
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

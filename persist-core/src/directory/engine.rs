@@ -6,6 +6,7 @@ use super::{
     durable::Durable,
     exclusion::{Exclusion, Hold},
     layout::{Layout, VolumeLayout},
+    open::PeriodicSyncs,
     place::Place,
     snapshots::Sources,
 };
@@ -27,6 +28,7 @@ pub(crate) struct Engine {
     pub(crate) layout: Layout,
     pub(crate) place: Arc<dyn Place>,
     pub(crate) trust: Trust,
+    pub(crate) periodic: PeriodicSyncs,
     pub(crate) environment: Environment,
     pub(crate) node: Option<Node>,
     pub(crate) mode: OpenMode,

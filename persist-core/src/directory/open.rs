@@ -29,6 +29,18 @@ pub struct StoreAt {
     /// Whether what [`Source::Tree`](crate::volume::Source::Tree) says about privilege is believed:
     /// [`Untrusted`](Trust::Untrusted) unless all who may give one are the store's own author.
     pub trust: Trust,
+    /// Who makes the syncs of [`SyncPolicy::Every`](crate::quiesce::SyncPolicy::Every).
+    pub periodic: PeriodicSyncs,
+}
+
+/// Who makes the syncs that attachments have from time to time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeriodicSyncs {
+    /// The store itself.
+    ByStore,
+    /// The store that keeps its trees in this one: a flush of this one alone would run the hooks once more, and take
+    /// from the other the kernel's one report of a write that failed.
+    ByOuter,
 }
 
 impl DirectoryStore {
@@ -83,7 +95,7 @@ fn opened(
     probe: impl FnOnce(&Path) -> Result<Arc<dyn Place>>,
 ) -> Result<DirectoryStore> {
     let OpenOptions { mode, node, environment, needs, .. } = options;
-    let (layout, trust) = (Layout::new(at.root), at.trust);
+    let (layout, trust, periodic) = (Layout::new(at.root), at.trust, at.periodic);
     if mode != OpenMode::CreateIfMissing {
         Marker::require(&layout)?;
     }
@@ -96,6 +108,7 @@ fn opened(
         layout,
         place,
         trust,
+        periodic,
         environment,
         node,
         mode,

@@ -1,7 +1,7 @@
 //! The plainest place, for the engine's own tests: directories, `cp -a`, rename(2), syncfs counted.
 
 use super::{
-    open::StoreAt,
+    open::{PeriodicSyncs, StoreAt},
     place::{Cut, CutMode, MountRequest, Place, Unmounted, Verdict},
     store::DirectoryStore,
 };
@@ -59,6 +59,7 @@ impl PlainPlace {
             kind: "plain".into(),
             location: format!("plain:{}", root.display()),
             trust: crate::tree::Trust::Untrusted,
+            periodic: PeriodicSyncs::ByStore,
         };
         DirectoryStore::open(at, options, move |_| Ok(place)).await
     }

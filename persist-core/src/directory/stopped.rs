@@ -1,7 +1,12 @@
 //! Every call, stopped at each of its safe points: what a dropped future and a passed deadline do to the work
 //! that is under way. On the files of this host, copied one by one.
 
-use super::{host::HostPlace, open::StoreAt, place::Place, store::DirectoryStore};
+use super::{
+    host::HostPlace,
+    open::{PeriodicSyncs, StoreAt},
+    place::Place,
+    store::DirectoryStore,
+};
 use crate::{
     Access, AttachOptions, Attachment, AttachmentRecord, Capabilities, Characteristics, CreateOptions,
     DetachOptions, ErrorKind, Node, NodeId, OpenMode, OpenOptions, Result, SnapshotName, SnapshotOptions,
@@ -119,7 +124,13 @@ impl Scene {
 
 async fn open(dir: &tempfile::TempDir) -> DirectoryStore {
     let root = dir.path().join("store");
-    let at = StoreAt { root, kind: "host".into(), location: "host:".into(), trust: Trust::Untrusted };
+    let at = StoreAt {
+        root,
+        kind: "host".into(),
+        location: "host:".into(),
+        trust: Trust::Untrusted,
+        periodic: PeriodicSyncs::ByStore,
+    };
     let node = Node::new(NodeId::new("node").unwrap(), BootId::new("boot").unwrap());
     let options = OpenOptions::default().with_mode(OpenMode::CreateIfMissing).with_node(node);
     let probe = |root: &Path| {

@@ -6,7 +6,7 @@ use crate::{
     VolumeStore, Vouch, Workload,
     attachment::AttachmentFilter,
     clock::{Clock, Environment, ManualClock, SystemEnvironment},
-    directory::{DirectoryStore, StoreAt},
+    directory::{DirectoryStore, PeriodicSyncs, StoreAt},
     holder::BootId,
     lease::Takeover,
     open::{OpenMode, OpenOptions},
@@ -89,7 +89,13 @@ impl TestStore {
         let capabilities = self.capabilities;
         let root = self.root();
         let location = format!("testing://{}", root.display());
-        let at = StoreAt { root, kind: "testing".into(), location, trust: crate::tree::Trust::Untrusted };
+        let at = StoreAt {
+            root,
+            kind: "testing".into(),
+            location,
+            trust: crate::tree::Trust::Untrusted,
+            periodic: PeriodicSyncs::ByStore,
+        };
         let place = move |_: &Path| Ok(Arc::new(PlainPlace::new(capabilities)) as _);
         Ok(Arc::new(DirectoryStore::open(at, options, place).await?))
     }

@@ -4,7 +4,7 @@
 use super::{
     engine::Engine,
     serving::{Session, Use},
-    sync::Found,
+    sync::{Asked, Found},
 };
 use crate::head::{change::Change, free::FreeChange};
 use futures::TryStreamExt;
@@ -125,7 +125,8 @@ impl Engine {
         if used.near.sync == SyncPolicy::Manual {
             return Ok((None, Copy::Dirty));
         }
-        let (report, found) = self.commit(session, used.cuts.options(call), meter.clone()).await?;
+        let options = used.cuts.options(call);
+        let (report, found) = self.commit(session, options, meter.clone(), Asked::BySomebody).await?;
         if last && found == Found::Changed {
             self.settle_tree(session, call, meter).await?;
         }
@@ -141,7 +142,7 @@ impl Engine {
     ) -> Result<()> {
         for _ in 0..ROUNDS_MAX {
             let options = persist_core::SyncOptions::default().with_call(call.clone());
-            if self.commit(session, options, meter.clone()).await?.1 == Found::Unchanged {
+            if self.commit(session, options, meter.clone(), Asked::BySomebody).await?.1 == Found::Unchanged {
                 return Ok(());
             }
         }

@@ -1,6 +1,6 @@
 //! Volumes made of others, and heads moved to other trees: commits that refer to what is there already.
 
-use super::{commits::Read, engine::Engine};
+use super::{commits::Read, engine::Engine, sync::Asked};
 use crate::{
     format::{
         commit::{Commit, CommitObject, CommitSeal, CommitStats},
@@ -51,7 +51,7 @@ impl Engine {
         meter: &Meter,
     ) -> Result<CommitName> {
         if let Some(session) = self.serving.session(volume) {
-            self.commit(&session, Default::default(), meter.clone()).await?;
+            self.commit(&session, Default::default(), meter.clone(), Asked::BySomebody).await?;
             if let Some(base) = session.base() {
                 return Ok(base.name);
             }

@@ -6,8 +6,8 @@ use crate::{
     workspace::{Workspace, Workspaces},
 };
 use persist_core::{
-    Attachment, AttachmentId, AttachmentRecord, Consistency, Epoch, LeaseState, SnapshotName, VolumeId,
-    VolumeName,
+    Attachment, AttachmentId, AttachmentRecord, Consistency, Epoch, Error, ErrorKind, LeaseState, Result,
+    Retry, SnapshotName, VolumeId, VolumeName,
     clock::Timestamp,
     lease::{LeaseSignal, LeaseWatch},
     quiesce::{Quiesce, SyncPolicy},
@@ -46,6 +46,8 @@ pub(super) struct Session {
     rewrite: Mutex<Option<Rewrite>>,
     /// What keeps the work of a session that was fenced.
     salvage: Mutex<Option<SnapshotName>>,
+    /// When this node failed to write down what was written, and nobody had asked.
+    unheard: Mutex<Option<Timestamp>>,
     uses: Mutex<HashMap<AttachmentId, Use>>,
 }
 
@@ -146,6 +148,7 @@ impl Session {
             base: Mutex::new(base),
             rewrite: Mutex::default(),
             salvage: Mutex::default(),
+            unheard: Mutex::default(),
             uses: Mutex::default(),
         }
     }
@@ -176,6 +179,26 @@ impl Session {
 
     pub(super) fn note_salvage(&self, name: SnapshotName) {
         *locked(&self.salvage) = Some(name);
+    }
+
+    /// Notes that this node failed at `at` to write down what was written, in a sync that nobody had asked for.
+    pub(super) fn lost(&self, at: Timestamp) {
+        locked(&self.unheard).get_or_insert(at);
+    }
+
+    /// The report of a sync that somebody asked for.
+    ///
+    /// # Errors
+    /// Once, `Unavailable` with `Verify` if there was a [loss](Self::lost) since the last one.
+    pub(super) fn told<T>(&self, report: T) -> Result<T> {
+        let Some(at) = locked(&self.unheard).take() else { return Ok(report) };
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            "this node failed to write down the workspace in a sync that the store made by itself",
+        )
+        .with_retry(Retry::Verify)
+        .context("at", at)
+        .advise("read the kernel log, check what was written before, then sync again"))
     }
 
     /// Whether another has the volume, or it was given back.

@@ -1,6 +1,6 @@
 //! Snapshots: names on commits. No data is copied.
 
-use super::{commits::Read, engine::Engine, trees::Committed};
+use super::{commits::Read, engine::Engine, sync::Asked, trees::Committed};
 use crate::{
     head::names::CommitName,
     keys::SalvageName,
@@ -59,7 +59,7 @@ impl Engine {
         if let Some(session) = self.serving.session(id) {
             let mut syncing = SyncOptions::default().with_consistency(options.consistency);
             (syncing.call, syncing.quiesce) = (options.call, options.quiesce);
-            let (report, _) = self.commit(&session, syncing, meter).await?;
+            let (report, _) = self.commit(&session, syncing, meter, Asked::BySomebody).await?;
             let base = session.base().ok_or_else(|| Error::internal("a session has no commit"))?;
             let mut record = record(report.cut);
             (record.consistency, record.hooks) = (report.consistency, report.hooks);

@@ -27,6 +27,14 @@ pub(super) enum Found {
     Changed,
 }
 
+/// Who hears what a commit comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    BySomebody,
+    /// The store makes it by itself: a failure shows in the log, and in the next commit that somebody asks for.
+    ByNobody,
+}
+
 impl Engine {
     pub(super) async fn sync(
         self: &Arc<Self>,
@@ -36,7 +44,7 @@ impl Engine {
     ) -> Result<SyncReport> {
         self.check_writable()?;
         if let Some(session) = self.serving.session_of(attachment) {
-            return self.commit(&session, options, meter).await.map(|(report, _)| report);
+            return self.commit(&session, options, meter, Asked::BySomebody).await.map(|(report, _)| report);
         }
         if let Some(reader) = self.serving.reader(attachment) {
             // A reader has written nothing.
@@ -44,22 +52,32 @@ impl Engine {
         }
         self.take_up(attachment).await?;
         let session = self.serving.session_of(attachment).ok_or_else(not_attached)?;
-        self.commit(&session, options, meter).await.map(|(report, _)| report)
+        self.commit(&session, options, meter, Asked::BySomebody).await.map(|(report, _)| report)
     }
 
     /// Commits what the tree of a session is now. Unchanged, one head write proves that it is still ours.
+    ///
+    /// # Errors
+    /// Also, for somebody, that this node failed to write down the tree while [nobody](Asked::ByNobody) asked.
     pub(super) async fn commit(
         self: &Arc<Self>,
         session: &Arc<Session>,
         options: SyncOptions,
         meter: Meter,
+        asked: Asked,
     ) -> Result<(SyncReport, Found)> {
         let turn = session.committing.acquire().await;
         let _turn = turn.map_err(|e| Error::internal("a session's turn is gone").with_source(e))?;
         session.lease().check(session.epoch)?;
         self.read_base(session).await?;
         self.reconcile(session).await?;
-        let made = self.commit_in_turn(session, options, meter).await;
+        let failed = session.workspace.failed_flushes();
+        let mut made = self.commit_in_turn(session, options, meter).await;
+        match asked {
+            Asked::BySomebody => made = made.and_then(|made| session.told(made)),
+            Asked::ByNobody if session.workspace.failed_flushes() > failed => session.lost(self.now()),
+            Asked::ByNobody => {}
+        }
         if let Err(error) = &made {
             tracing::debug!(volume = %session.volume, %error, "not synced");
         }

@@ -1,7 +1,7 @@
 //! The task of a session: tells handles how the lease stands, saves the work of one that is lost, and syncs
 //! by itself where that was asked for.
 
-use super::{engine::Engine, serving::Session};
+use super::{engine::Engine, serving::Session, sync::Asked};
 use persist_core::{
     LeaseState, Result,
     progress::{CallOptions, Meter},
@@ -53,7 +53,8 @@ async fn watched(engine: Weak<Engine>, session: Arc<Session>) {
             cuts = due => {
                 let Some(engine) = engine.upgrade() else { return };
                 let options = cuts.options(&CallOptions::default());
-                if let Err(error) = engine.commit(&session, options, Meter::default()).await {
+                let made = engine.commit(&session, options, Meter::default(), Asked::ByNobody).await;
+                if let Err(error) = made {
                     tracing::warn!(volume = %session.name, %error, "a sync by itself failed");
                     // The next one is a period away, also after a failure.
                     session.synced(None);
@@ -70,3 +71,6 @@ async fn save(engine: &Weak<Engine>, session: &Arc<Session>) {
         tracing::error!(volume = %session.name, %error, "the work of a fenced writer stays in its workspace until it is saved");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,7 +78,8 @@ impl Workspace {
         let stamp = self.stamp().await?;
         let mut taking = SnapshotOptions::default().with_consistency(options.consistency);
         (taking.call, taking.quiesce) = (options.call, options.quiesce);
-        let record = near.snapshot(volume, &name, taking).await?.record;
+        let taken = near.snapshot(volume, &name, taking).await;
+        let record = taken.inspect_err(|error| self.count_failure(error))?.record;
         let value = match near.open_snapshot(volume, &name).await {
             Ok(source) => read_aside(source, stamp, read).await,
             Err(error) => Err(error),
@@ -108,14 +109,14 @@ impl Workspace {
         let call = CallOptions::default();
         if options.quiesce.is_some() {
             // What is written back before the writers are stopped is not waited for while they are.
-            near.flush(&live, &call).await?;
+            self.flush(&live, &call).await?;
         }
         let this = self.clone();
         let work = async move {
             let taken = this.served().now();
             let stamp = this.stamp().await?;
             // A later store through mmap(2) into a dirty page moves no time until the page was written back.
-            this.served().spaces.near().flush(&live, &call).await?;
+            this.flush(&live, &call).await?;
             let value = read(open(&live, stamp).await?).await?;
             drop(live);
             Ok((taken, value))

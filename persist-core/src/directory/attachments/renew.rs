@@ -3,7 +3,7 @@
 
 use super::{beats, served::Session};
 use crate::{
-    directory::engine::Engine,
+    directory::{engine::Engine, open::PeriodicSyncs},
     error::{Result, Retry},
     progress::{CallOptions, Meter},
     quiesce::SyncPolicy,
@@ -123,7 +123,7 @@ impl Engine {
     /// Syncs the sessions whose time it is; returns after how long the next one is due, if any is.
     async fn sync_sessions(self: Arc<Self>) -> Option<Duration> {
         let mut due = self.served.all();
-        due.retain(|session| due_in(session) == Some(Duration::ZERO));
+        due.retain(|session| self.due_in(session) == Some(Duration::ZERO));
         if !due.is_empty() {
             let (engine, call, sessions) = (Arc::clone(&self), CallOptions::default(), due.clone());
             let reached = self.calls.run(&call, move |_: &Meter| Ok(engine.reach(&sessions)));
@@ -134,7 +134,7 @@ impl Engine {
         futures::stream::iter(due)
             .for_each_concurrent(SYNCS_AT_ONCE, |session| self.sync_by_itself(session))
             .await;
-        self.served.all().iter().filter_map(|session| due_in(session)).min()
+        self.served.all().iter().filter_map(|session| self.due_in(session)).min()
     }
 
     /// Whether the place answers. While it does not, no session is looked at: the look would wait with its thread.
@@ -171,14 +171,17 @@ impl Engine {
             }
         }
     }
-}
 
-/// In how long the sync of a session is due; none if it is synced on demand, or is over.
-fn due_in(session: &Session) -> Option<Duration> {
-    let state = session.state();
-    let SyncPolicy::Every(period) = state.stored.record.sync else { return None };
-    session.signal.watch().check(state.stored.record.epoch).ok()?;
-    Some(period.saturating_sub(state.synced.elapsed()))
+    /// In how long the sync of a session is due; none if it is synced on demand or by another, or is over.
+    fn due_in(&self, session: &Session) -> Option<Duration> {
+        let state = session.state();
+        let SyncPolicy::Every(period) = state.stored.record.sync else { return None };
+        if self.periodic == PeriodicSyncs::ByOuter {
+            return None;
+        }
+        session.signal.watch().check(state.stored.record.epoch).ok()?;
+        Some(period.saturating_sub(state.synced.elapsed()))
+    }
 }
 
 async fn until(pause: Option<Duration>) {

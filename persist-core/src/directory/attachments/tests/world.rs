@@ -5,7 +5,8 @@ use crate::{
     capability::{Capabilities, Characteristics, Fencing},
     clock::{SystemEnvironment, Timestamp},
     directory::{
-        Cut, CutMode, DirectoryStore, MountMode, MountRequest, Place, StoreAt, Unmounted, Verdict,
+        Cut, CutMode, DirectoryStore, MountMode, MountRequest, PeriodicSyncs, Place, StoreAt, Unmounted,
+        Verdict,
         durable::Durable,
         records,
         snapshots::record::StoredSnapshot,
@@ -98,6 +99,7 @@ impl World {
             kind: "test".into(),
             location: "test".into(),
             trust: crate::tree::Trust::Untrusted,
+            periodic: PeriodicSyncs::ByStore,
         };
         let node = Node::new(NodeId::new(node).unwrap(), BootId::new("boot").unwrap());
         let options = OpenOptions::default().with_mode(mode).with_node(node);

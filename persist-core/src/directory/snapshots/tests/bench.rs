@@ -4,7 +4,7 @@ use crate::{
     attachment::BusyFiles,
     capability::{Capabilities, Characteristics, Consistency},
     directory::{
-        Cut, CutMode, DirectoryStore, MountRequest, Place, StoreAt, Unmounted, Verdict,
+        Cut, CutMode, DirectoryStore, MountRequest, PeriodicSyncs, Place, StoreAt, Unmounted, Verdict,
         layout::VolumeLayout,
         records,
         stored::{NameRecord, StoredVolume},
@@ -113,6 +113,7 @@ async fn opened(directory: &Path, place: &Arc<TestPlace>) -> DirectoryStore {
         kind: "test".into(),
         location: "test:".into(),
         trust: crate::tree::Trust::Untrusted,
+        periodic: PeriodicSyncs::ByStore,
     };
     let options = OpenOptions::default().with_mode(OpenMode::CreateIfMissing);
     let probed = Arc::clone(place) as Arc<dyn Place>;
