@@ -131,6 +131,9 @@ fn build(
         .with_bucket_name(&config.bucket)
         .with_region(config.region.as_deref().unwrap_or("us-east-1"))
         .with_virtual_hosted_style_request(config.addressing == Addressing::VirtualHost)
+        // The client would send each single removal as a list of one, which not every service knows, and for which
+        // Ceph's gateway asks for a right on the bucket besides that on the object.
+        .with_disable_bulk_delete(true)
         .with_credentials(options.credentials(config)?);
     let store = with_service(builder, config).build();
     store.map_err(|error| {

@@ -32,7 +32,7 @@ pub struct Findings {
     pub quirks: Quirks,
 }
 
-/// Probes a bucket in full, for the first writer of a store and on demand. About 290 small requests, at most
+/// Probes a bucket in full, for the first writer of a store and on demand. About 320 small requests, at most
 /// 16 of them at once, each bounded by the head client's timeout.
 ///
 /// # Promise

@@ -98,6 +98,18 @@ impl Cluster {
         Gateway { url: format!("http://127.0.0.1:{port}"), running }
     }
 
+    /// Makes a user who has no rights yet, and whose access key is its name.
+    pub fn user(&self, name: &str) {
+        let named = [format!("--uid={name}"), format!("--display-name={name}")];
+        let keys = [format!("--access-key={name}"), format!("--secret={}", Self::secret(name))];
+        run(self.command("radosgw-admin").args(["user", "create"]).args(named).args(keys));
+    }
+
+    /// The secret key of a user.
+    pub fn secret(name: &str) -> String {
+        format!("secret-of-{name}")
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.arg("-c").arg(self.file("ceph.conf"));

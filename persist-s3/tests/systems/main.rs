@@ -1,4 +1,5 @@
-//! What needs S3 services that others wrote: the clients, every promise of the contract, and kills of a gateway.
+//! What needs S3 services that others wrote: the clients, every promise of the contract, access policies, and kills of
+//! a gateway.
 //!
 //! `PERSIST_REQUIRE=moto,ceph cargo test -p persist-s3 --test systems` runs the suites that it names, all of
 //! which must be able to: without their programs they fail. A suite that is not named is ignored, so that the
@@ -29,6 +30,7 @@ mod killed;
 mod moto;
 #[path = "../subject/place.rs"]
 mod place;
+mod policies;
 mod program;
 mod service;
 mod suite;
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     }
     trials.extend(clients(&ceph, client::SIGNED));
     trials.extend(killed::trials(&ceph));
+    trials.extend(policies::trials(&ceph));
     drop((moto, ceph));
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);

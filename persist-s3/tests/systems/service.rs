@@ -4,8 +4,8 @@ use super::{ceph::Cluster, program::Running};
 use bytes::Bytes;
 use object_store::{
     ClientOptions,
-    aws::AmazonS3Builder,
-    client::{HttpConnector, HttpRequestBody, ReqwestConnector},
+    aws::{AmazonS3Builder, AwsAuthorizer, AwsCredential},
+    client::{HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector},
     path::Path,
     signer::Signer,
 };
@@ -70,10 +70,26 @@ impl Service {
             .unwrap();
         let url =
             signer.signed_url(http::Method::PUT, &Path::default(), Duration::from_secs(60)).await.unwrap();
-        let http = ReqwestConnector::default().connect(&ClientOptions::new().with_allow_http(true)).unwrap();
         let put = http::Request::put(url.as_str()).header(http::header::CONTENT_LENGTH, 0);
-        let put = put.body(HttpRequestBody::empty()).unwrap();
-        let made = http.execute(put).await.unwrap();
-        assert!(made.status().is_success(), "{}", made.status());
+        done(put.body(HttpRequestBody::empty()).unwrap()).await;
     }
+
+    /// Gives the bucket an access policy, as its owner.
+    pub async fn set_policy(&self, policy: &str) {
+        let key = AwsCredential {
+            key_id: self.access_key.clone(),
+            secret_key: self.secret_key.clone(),
+            token: None,
+        };
+        let url = format!("{}/{BUCKET}?policy=", self.endpoint);
+        let mut put = http::Request::put(url).body(HttpRequestBody::from(policy.to_owned())).unwrap();
+        AwsAuthorizer::new(&key, "s3", "us-east-1").try_authorize(&mut put, None).unwrap();
+        done(put).await;
+    }
+}
+
+async fn done(request: HttpRequest) {
+    let http = ReqwestConnector::default().connect(&ClientOptions::new().with_allow_http(true)).unwrap();
+    let answer = http.execute(request).await.unwrap();
+    assert!(answer.status().is_success(), "{}", answer.status());
 }

@@ -63,9 +63,6 @@ impl Said {
             self.read_body(reply);
         } else if let Some(body) = text.strip_prefix(RESPONSE) {
             self.read_body(body);
-        } else if self.code.is_none() {
-            // One key of a DeleteObjects that was answered 200.
-            self.code = between(&text, "(code: ", ")");
         }
     }
 

@@ -1,12 +1,12 @@
 //! What is left of a volume that was deleted for good.
 
-use super::{PinWatches, part};
+use super::{AT_ONCE, PinWatches, part};
 use crate::{
     head::{free::FreeChange, record::Stage, writer::Found},
     keys::{Key, Part},
     remote::{Remote, commits::Commits},
 };
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, future, stream};
 use persist_core::{ErrorKind, Result, VolumeId, clock::Timestamp};
 use std::collections::BTreeSet;
 
@@ -51,12 +51,13 @@ impl Remote {
         commits: &dyn Commits,
         pins: &mut PinWatches,
     ) -> Result<u64> {
-        let mut bytes = 0;
-        for (path, size) in self.removable(volume, commits, pins).await? {
+        let removable = self.removable(volume, commits, pins).await?;
+        // By value, not by reference: a closure over references would make the future one that cannot be sent.
+        let gone = stream::iter(removable).map(|(path, size)| async move {
             self.remove(&path).await?;
-            bytes += size;
-        }
-        Ok(bytes)
+            Ok(size)
+        });
+        gone.buffer_unordered(AT_ONCE).try_fold(0, |bytes, size| future::ok(bytes + size)).await
     }
 
     async fn removable(
