@@ -11,6 +11,8 @@ use std::{path::Path, process::Command};
 pub enum Tool {
     Restic,
     Rclone,
+    /// Into a repository on this disk, as it knows no object store: for information.
+    Borg,
     /// Into a file: for information, as it is no repository.
     Tar,
     /// As it, and the tree is on disk when it ends, as ours is.
@@ -37,12 +39,14 @@ pub struct Ground<'a> {
 }
 
 impl Tool {
-    pub const ALL: [Self; 5] = [Self::Restic, Self::Rclone, Self::Tar, Self::TarSynced, Self::Find];
+    pub const ALL: [Self; 6] =
+        [Self::Restic, Self::Rclone, Self::Borg, Self::Tar, Self::TarSynced, Self::Find];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Restic => "restic",
             Self::Rclone => "rclone",
+            Self::Borg => "borg, on disk",
             Self::Tar => "tar, zstd -1 -T2",
             Self::TarSynced => "tar, then sync",
             Self::Find => "find -printf",
@@ -54,6 +58,7 @@ impl Tool {
         let programs: &[&str] = match self {
             Self::Restic => &["restic"],
             Self::Rclone => &["rclone"],
+            Self::Borg => &["borg"],
             Self::Tar | Self::TarSynced => &["tar", "zstd"],
             Self::Find => &["find"],
         };
@@ -65,7 +70,7 @@ impl Tool {
     /// Whether it does a phase, and does not only do another one again.
     pub fn takes_part(self, phase: Phase) -> bool {
         match self {
-            Self::Restic | Self::Rclone => true,
+            Self::Restic | Self::Rclone | Self::Borg => true,
             Self::Tar => matches!(phase, Phase::First | Phase::Hydrate),
             Self::TarSynced => phase == Phase::Hydrate,
             Self::Find => phase == Phase::Unchanged,
@@ -74,9 +79,12 @@ impl Tool {
 
     /// Before the clock starts.
     pub fn prepare(self, ground: &Ground<'_>) {
-        if self == Self::Restic {
-            Spent::of(&mut self.command(ground, "restic -o s3.region=us-east-1 init -q"));
-        }
+        let made = match self {
+            Self::Restic => "restic -o s3.region=us-east-1 init -q",
+            Self::Borg => "borg init --encryption=repokey-blake2",
+            _ => return,
+        };
+        Spent::of(&mut self.command(ground, made));
     }
 
     pub fn save(self, ground: &Ground<'_>, tree: &Path) -> Spent {
@@ -91,6 +99,7 @@ impl Tool {
         match self {
             Self::Restic => "cd \"$1\" && exec restic -o s3.region=us-east-1 backup -q .",
             Self::Rclone => "exec rclone sync $RCLONE_FLAGS --update --use-server-modtime \"$1\" \"$REMOTE\"",
+            Self::Borg => "cd \"$1\" && exec borg create --compression zstd,1 \"::$(date +%s%N)\" .",
             Self::Tar => "tar -C \"$1\" -cf - . | zstd -q -1 -T2 -f -o \"$FILE\"",
             Self::TarSynced => unreachable!("it saves what the other one saves"),
             Self::Find => "exec find \"$1\" -printf '%p %s %T@ %C@ %i\\n' >/dev/null",
@@ -101,6 +110,9 @@ impl Tool {
         match self {
             Self::Restic => "exec restic -o s3.region=us-east-1 restore -q latest --target \"$1\"",
             Self::Rclone => "exec rclone copy $RCLONE_FLAGS \"$REMOTE\" \"$1\"",
+            Self::Borg => {
+                "mkdir \"$1\" && cd \"$1\" && exec borg extract \"::$(borg list --last 1 --short)\""
+            }
             Self::Tar => "mkdir \"$1\" && zstd -dcq \"$FILE\" | tar -C \"$1\" -xf -",
             Self::TarSynced => "mkdir \"$1\" && zstd -dcq \"$FILE\" | tar -C \"$1\" -xf - && sync -f \"$1\"",
             Self::Find => unreachable!("it keeps nothing"),
@@ -115,6 +127,10 @@ impl Tool {
         command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
         command.env("RESTIC_REPOSITORY", format!("s3:{}/{BUCKET}/restic", ground.url));
         command.env("RESTIC_PASSWORD", "password").env("RESTIC_CACHE_DIR", ground.scratch.join("restic"));
+        command
+            .env("BORG_REPO", ground.scratch.join("borg"))
+            .env("BORG_BASE_DIR", ground.scratch.join("borg-base"));
+        command.env("BORG_PASSPHRASE", "password");
         command.env("RCLONE_CONFIG_X_TYPE", "s3").env("RCLONE_CONFIG_X_PROVIDER", "Other");
         command.env("RCLONE_CONFIG_X_ENV_AUTH", "true").env("RCLONE_CONFIG_X_ENDPOINT", ground.url);
         // The server has no multipart uploads and lists by the second version only.

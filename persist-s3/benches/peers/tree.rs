@@ -45,7 +45,7 @@ pub fn database(work: &Path, rounds: usize) {
     (0..PAGES).for_each(|number| write_page(&file, number, 0));
     println!("one file of {PAGES} pages, {rounds} rounds; {CHANGED_PAGES} pages change");
     // The server takes no object of 2 GiB, which rclone would send.
-    let tools = [Tool::Restic, Tool::Tar, Tool::TarSynced, Tool::Find];
+    let tools = [Tool::Restic, Tool::Borg, Tool::Tar, Tool::TarSynced, Tool::Find];
     compare(&near, &work.join("pages"), &tools, rounds, |tree| {
         let file = OpenOptions::new().write(true).open(tree.join("pages")).unwrap();
         let mut random = fastrand::Rng::with_seed(3);

@@ -9,6 +9,7 @@
 
 mod actions;
 mod disk;
+mod effects;
 mod names;
 mod pins;
 mod prune;
@@ -112,7 +113,7 @@ impl Model for Protocol {
 
     fn next_state(&self, world: &World, action: Action) -> Option<World> {
         let mut next = world.clone();
-        actions::act(*self, &mut next, &action).then_some(next)
+        effects::act(*self, &mut next, &action).then_some(next)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

@@ -1,7 +1,8 @@
 //! Pruners: what each does with the head that it holds, and the deletes that it has sent.
 
 use super::{
-    actions::{Action, change},
+    actions::Action,
+    effects::change,
     world::{Client, Protocol, Scope, Variant, World},
 };
 use persist_s3::head::{
