@@ -92,7 +92,7 @@ async fn what_is_missing_or_wrong_is_named_and_no_secret_is_printed() {
         ("PERSIST_URL", "", "PERSIST_URL"),
         ("PERSIST_OPEN_MODE", "sometimes", "PERSIST_OPEN_MODE"),
         ("PERSIST_OPEN_MODE", "existing", "no store"),
-        ("AWS_ACCESS_KEY_ID", "somebody", "denied"),
+        ("AWS_ACCESS_KEY_ID", "somebody", "credentials"),
     ] {
         let variables = good.map(|(name, value)| (name, if name == variable { instead } else { value }));
         let output = started(&variables).await;
