@@ -84,4 +84,7 @@ pub mod decisions {
 
     #[doc = include_str!("../docs/decisions/0016-a-hydrate-is-applied-in-place.md")]
     pub mod a_hydrate_is_applied_in_place {}
+
+    #[doc = include_str!("../docs/decisions/0017-an-attach-on-a-file-server-is-37-round-trips.md")]
+    pub mod an_attach_on_a_file_server_is_37_round_trips {}
 }
