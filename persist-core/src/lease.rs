@@ -58,10 +58,10 @@ impl LeaseSignal {
         self.1.fetch_max(cut.as_millisecond(), Relaxed);
     }
 
-    /// Says a new state; final states stay.
+    /// Says a new state; final states stay, but for what keeps the work of one that is fenced.
     pub fn set(&self, state: LeaseState) {
         self.0.send_if_modified(|now| {
-            let changes = !is_final(now) && *now != state;
+            let changes = *now != state && (!is_final(now) || adds_salvage(now, &state));
             if changes {
                 *now = state;
             }
@@ -121,6 +121,16 @@ impl LeaseWatch {
             LeaseState::Fenced { by, salvage } => Err(Error::fenced(mine, by, salvage)),
             LeaseState::Released => Err(Error::not_found("the attachment was detached")),
         }
+    }
+}
+
+/// Whether `new` says of the same end what keeps the work.
+fn adds_salvage(now: &LeaseState, new: &LeaseState) -> bool {
+    match (now, new) {
+        (LeaseState::Fenced { by: one, salvage: None }, LeaseState::Fenced { by, salvage: Some(_) }) => {
+            one == by
+        }
+        _ => false,
     }
 }
 
@@ -193,5 +203,24 @@ mod tests {
         signal.set(LeaseState::Held);
         assert_eq!(fenced.await.unwrap(), Epoch::new(7));
         assert_eq!(watch.check(Epoch::new(6)).unwrap_err().kind(), crate::ErrorKind::Fenced);
+    }
+
+    #[test]
+    fn what_keeps_the_work_is_added_to_the_end_that_it_is_of_and_nothing_else_is() {
+        let signal = LeaseSignal::held();
+        let fenced = |by, salvage: Option<&str>| LeaseState::Fenced {
+            by: Epoch::new(by),
+            salvage: salvage.map(|name| name.parse().unwrap()),
+        };
+        for (set, then) in [
+            (fenced(7, None), fenced(7, None)),
+            (fenced(8, Some("s")), fenced(7, None)),
+            (fenced(7, Some("s")), fenced(7, Some("s"))),
+            (fenced(7, None), fenced(7, Some("s"))),
+            (LeaseState::Released, fenced(7, Some("s"))),
+        ] {
+            signal.set(set);
+            assert_eq!(signal.watch().state(), then);
+        }
     }
 }
