@@ -1,6 +1,7 @@
 //! What the fields of a configuration may be.
 
 use super::{Addressing, LEAST_MEMORY_BYTES, S3Config, Transport};
+use crate::head::lease::TTL_MAX;
 use object_store::path::Path;
 use persist_core::{Error, Result};
 use std::ops::RangeInclusive;
@@ -9,7 +10,7 @@ use std::ops::RangeInclusive;
 const CONNECTIONS: RangeInclusive<u16> = 4..=256;
 
 /// Shorter ones expire on an ordinary hiccup of a network; longer ones than a day are leases without beats.
-const TTL_SECONDS: RangeInclusive<u64> = 5..=86_400;
+const TTL_SECONDS: RangeInclusive<u64> = 5..=TTL_MAX.as_secs();
 
 /// A key has at most 1,024 bytes
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>); half of it is for our names.

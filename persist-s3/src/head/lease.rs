@@ -100,6 +100,10 @@ pub(crate) fn stale_vouch(vouch: &Vouch, head: &Head) -> Error {
         .advise("look who holds the volume now")
 }
 
+/// The longest time that a lease or a pin may last: what the configuration allows. A larger one in the bucket is
+/// nothing that this crate wrote.
+pub(crate) const TTL_MAX: Duration = Duration::from_secs(86_400);
+
 fn expiry(lease: &Lease, watch: &Watch) -> Option<Duration> {
     (lease.beats == Beats::Renewed).then(|| watch.since + lease.ttl.mul_f64(1.25) + GRACE)
 }

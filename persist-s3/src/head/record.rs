@@ -1,7 +1,10 @@
 //! The head: the one mutable record of a volume, whose change *is* the commit.
 
 pub use super::names::{CommitName, Digest, PackName};
-use super::names::{Condemned, UniqueName};
+use super::{
+    lease::TTL_MAX,
+    names::{Condemned, UniqueName},
+};
 use persist_core::{
     Access, AttachmentId, Epoch, Error, ErrorKind, Holder, Result, VolumeId, VolumeName, clock::Timestamp,
 };
@@ -234,6 +237,9 @@ impl Head {
         if head.clone().sealed(head.write.nonce)?.write != head.write {
             return Err(corrupt("the head does not match its own hash"));
         }
+        if head.lease.as_ref().is_some_and(|lease| lease.ttl > TTL_MAX) {
+            return Err(corrupt("the lease lasts longer than any"));
+        }
         Ok(head)
     }
 }
@@ -265,6 +271,7 @@ impl Preamble {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use persist_core::{Liveness, Node, NodeId, Workload, clock::SystemEnvironment, holder::BootId};
 
     fn name() -> VolumeName {
         VolumeName::new("shop").unwrap()
@@ -303,6 +310,26 @@ mod tests {
             (newer.as_bytes(), ErrorKind::Unsupported),
         ] {
             assert_eq!(Head::decode(bytes, &volume(1)).unwrap_err().kind(), kind, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_lease_longer_than_any_is_corrupt_before_anybody_computes_with_it() {
+        for (ttl, refused) in [(TTL_MAX, false), (Duration::MAX, true)] {
+            let mut head = first_head();
+            let node = Node::new(NodeId::new("n").unwrap(), BootId::new("b").unwrap());
+            let holder = Holder::new(node, Workload::new("w").unwrap(), Liveness::Boot);
+            head.lease = Some(Lease {
+                attachment: AttachmentId::mint(&SystemEnvironment, &SystemEnvironment),
+                session: SessionId(1),
+                holder,
+                access: Access::ReadWrite,
+                since: Timestamp::from_millisecond(0),
+                ttl,
+                beats: Beats::Renewed,
+            });
+            let bytes = head.sealed(8).unwrap().encode().unwrap();
+            assert_eq!(Head::decode(&bytes, &volume(1)).is_err(), refused, "{ttl:?}");
         }
     }
 

@@ -161,6 +161,14 @@ impl Remote {
         }
     }
 
+    /// Refuses a commit that is not kept, or may not be for long. For whoever holds the head, where nobody else prunes.
+    ///
+    /// # Errors
+    /// As [`pin`](Self::pin).
+    pub(crate) async fn check_kept(&self, volume: &VolumeId, commit: &CommitName) -> Result<()> {
+        self.fate(volume, commit).await?.refusal(volume, commit).map_or(Ok(()), Err)
+    }
+
     /// How it stands with a commit. Asked after a pin of it was written, so that a pruner or a deleter that
     /// comes later finds the pin.
     async fn fate(&self, volume: &VolumeId, commit: &CommitName) -> Result<Fate> {

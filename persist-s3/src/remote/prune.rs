@@ -15,7 +15,7 @@ use super::{
 use crate::{
     head::{
         change::Change,
-        lease::{GRACE, Watch},
+        lease::{GRACE, TTL_MAX, Watch},
         names::{CommitName, Condemned},
         prune::{Sentence, condemnable, sentence},
         record::{Head, Removal, TOMBSTONES_MAX},
@@ -31,6 +31,10 @@ use std::{
 
 /// Removals and looks that are under way at once: well below the connections of one client.
 const AT_ONCE: usize = 8;
+
+/// Objects that are condemned at once: a list of so many names of at most 80 bytes is half as large as a small object
+/// may be, and larger ones cannot be read. Commits sort before packs, so each goes no later than what only it needs.
+const CONDEMNED_MAX: usize = 100_000;
 
 /// The prune of one volume, under its lease.
 #[derive(Debug)]
@@ -189,18 +193,16 @@ impl<'a> Pruner<'a> {
     pub(crate) async fn run(&self, pins: &mut PinWatches) -> Result<Pruned> {
         let mut pruned = Pruned::default();
         self.finish(pins, &BTreeMap::new(), &mut pruned).await?;
-        let plan = self.plan(pins).await?;
-        if !plan.objects.is_empty() {
-            self.condemn(&plan).await?;
-            self.finish(pins, &plan.objects, &mut pruned).await?;
+        for round in rounds(self.plan(pins).await?.objects, CONDEMNED_MAX) {
+            self.condemn(round.keys().cloned().collect()).await?;
+            self.finish(pins, &round, &mut pruned).await?;
         }
         self.remove_orphans().await?;
         Ok(pruned)
     }
 
     /// Writes the tombstones into the head.
-    async fn condemn(&self, plan: &Plan) -> Result<()> {
-        let names: BTreeSet<_> = plan.objects.keys().cloned().collect();
+    async fn condemn(&self, names: BTreeSet<Condemned>) -> Result<()> {
         let change = if names.len() <= TOMBSTONES_MAX {
             Change::Condemn(names.into_iter().collect())
         } else {
@@ -320,7 +322,7 @@ impl Remote {
             let key = (volume.clone(), id);
             let seen = Watch::seen(pins.0.remove(&key), etag.clone(), self.boot.now());
             if let PinnedBy::Reader { ttl, .. } = pin.by
-                && seen.age(self.boot.now()) >= ttl.mul_f64(1.25) + GRACE
+                && seen.age(self.boot.now()) >= ttl.min(TTL_MAX).mul_f64(1.25) + GRACE
                 && self.end_pin(volume, id, &pin, &etag).await? == Ended::Yes
             {
                 continue;
@@ -332,6 +334,16 @@ impl Remote {
         pins.0.retain(|key, _| key.0 != *volume || there.contains(key));
         Ok(commits)
     }
+}
+
+/// What is condemned together: at most `most` objects a round, in their order.
+fn rounds(objects: BTreeMap<Condemned, u64>, most: usize) -> Vec<BTreeMap<Condemned, u64>> {
+    let mut left = objects.into_iter().peekable();
+    let mut rounds = Vec::new();
+    while left.peek().is_some() {
+        rounds.push(left.by_ref().take(most).collect());
+    }
+    rounds
 }
 
 fn part(name: &Condemned) -> Part {

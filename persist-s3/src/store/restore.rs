@@ -45,7 +45,11 @@ impl Engine {
         Ok(RestoreReport::new(shown, keep, Outcome::Done))
     }
 
-    async fn move_head(
+    /// Moves the head that `actor` holds to the tree of a snapshot.
+    ///
+    /// # Errors
+    /// `NotFound` for a snapshot that went, or names another commit, since it was looked at.
+    pub(super) async fn move_head(
         &self,
         volume: &VolumeName,
         (name, source): (&SnapshotName, &Read),
@@ -54,6 +58,12 @@ impl Engine {
     ) -> Result<()> {
         let head = actor.head();
         let id = &head.volume;
+        // Nobody prunes from here on; until now, what the snapshot names may have been removed.
+        let (commit, _) = self.snapshot_there(id, name).await?;
+        if commit != source.name {
+            return Err(Error::not_found("the snapshot was replaced meanwhile").advise("repeat the call"));
+        }
+        self.remote.check_kept(id, &commit).await?;
         let now = self.now_at(id, head.commit.as_ref()).await?;
         if let Some(keep) = keep {
             let taken = self.remote.take_snapshot(&replaced(&now, volume, keep.clone(), self.now())).await?;

@@ -460,3 +460,16 @@ async fn a_fenced_pruner_removes_nothing_more() {
         assert!(there(&bench, &scene).await.is_superset(&kept(&[3], &[3])), "at {at}");
     }
 }
+
+#[test]
+fn what_is_condemned_at_once_has_an_end_and_a_commit_goes_no_later_than_a_pack() {
+    let packs = (1..=7).map(pack);
+    let commits = (1..=4).map(|seq| Condemned::Commit(commit(seq, 1)));
+    let all: BTreeMap<_, _> = packs.chain(commits).map(|name| (name, 1)).collect();
+    let rounds = rounds(all.clone(), 3);
+    assert!(rounds.iter().all(|round| (1..=3).contains(&round.len())), "{rounds:?}");
+    let ordered: Vec<_> = rounds.into_iter().flatten().collect();
+    assert_eq!(ordered, all.into_iter().collect::<Vec<_>>());
+    let is_pack = |name: &Condemned| matches!(name, Condemned::Pack(_));
+    assert!(ordered.is_sorted_by_key(|(name, _)| is_pack(name)));
+}

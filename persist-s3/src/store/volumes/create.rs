@@ -4,17 +4,18 @@
 //! lease of the new head, and only then is the volume given its name.
 
 use crate::{
-    head::names::CommitName,
+    head::{names::CommitName, record::Stage, writer::Found},
     remote::{Ask, HeadActor, Named, Published, Record},
     store::{
         commit::{Ground, Since},
         commits::Read,
         engine::Engine,
     },
+    workspace::Workspace,
 };
 use persist_core::{
-    Access, Capabilities, CreateOptions, Error, ErrorKind, Holder, Liveness, Node, NodeId, Result, Retry,
-    Source, Takeover, VolumeId, VolumeName, VolumeStore, Workload,
+    Access, Capabilities, CreateOptions, Error, ErrorKind, Holder, Liveness, Node, NodeId, Result, Source,
+    Takeover, VolumeId, VolumeName, VolumeStore, Workload,
     holder::BootId,
     linux::{cause::cause, process},
     progress::{Meter, Phase},
@@ -26,6 +27,22 @@ use std::sync::{Arc, atomic::AtomicU64};
 
 /// How often a volume is begun anew that a prune has undone.
 const UNDONE_MAX: u32 = 16;
+
+/// What became of a volume that was begun.
+enum Built {
+    /// It has its name.
+    Done(Box<CreateReport>),
+    /// Another was faster, and has the name.
+    Taken,
+    /// A prune that came between took it for abandoned, before it had its name.
+    Undone(Error),
+}
+
+impl From<Option<CreateReport>> for Built {
+    fn from(report: Option<CreateReport>) -> Self {
+        report.map_or(Self::Taken, |report| Self::Done(Box::new(report)))
+    }
+}
 
 impl Engine {
     pub(in crate::store) async fn create(
@@ -39,23 +56,19 @@ impl Engine {
         self.check_writable()?;
         let mut undone = 0;
         loop {
-            let found = match self.remote.resolve(name).await? {
+            let built = match self.remote.resolve(name).await? {
                 Named::Volume(head, _) => return self.already(&head, &options).await,
                 Named::Free(_) => match &options.source {
                     Source::Trashed(id) => self.take_back(name, id, &options).await?,
-                    _ => match self.build(name, &options, meter.clone()).await {
-                        // A prune that came between took it for abandoned, before it had its name.
-                        Err(error) if was_undone(&error) && undone < UNDONE_MAX => {
-                            undone += 1;
-                            continue;
-                        }
-                        built => built?,
-                    },
+                    _ => self.build(name, &options, meter.clone()).await?,
                 },
             };
-            // Another was faster: what it made is looked at.
-            if let Some(report) = found {
-                return Ok(report);
+            match built {
+                Built::Done(report) => return Ok(*report),
+                // What that one made is looked at.
+                Built::Taken => {}
+                Built::Undone(error) if undone == UNDONE_MAX => return Err(error),
+                Built::Undone(_) => undone += 1,
             }
         }
     }
@@ -86,12 +99,7 @@ impl Engine {
         }
     }
 
-    async fn take_back(
-        &self,
-        name: &VolumeName,
-        id: &VolumeId,
-        options: &CreateOptions,
-    ) -> Result<Option<CreateReport>> {
+    async fn take_back(&self, name: &VolumeName, id: &VolumeId, options: &CreateOptions) -> Result<Built> {
         let missing = || {
             Error::not_found("no such volume in the trash")
                 .context("id", id)
@@ -110,18 +118,20 @@ impl Engine {
         compat::refuse_differences(compat::differences_taken_back(&options.spec, &volume.spec), &volume)?;
         record.name = name.clone();
         match self.remote.take_back(&record).await? {
-            Published::Named(head, _) => Ok(Some(CreateReport::new(record.shown(&head), Outcome::Done))),
-            Published::Taken(..) => Ok(None),
+            Published::Named(head, _) => {
+                Ok(Some(CreateReport::new(record.shown(&head), Outcome::Done)).into())
+            }
+            Published::Taken(..) => Ok(Built::Taken),
         }
     }
 
-    /// Builds a volume and names it; `None` if the name was taken meanwhile.
+    /// Builds a volume and names it.
     async fn build(
         self: &Arc<Self>,
         name: &VolumeName,
         options: &CreateOptions,
         meter: Meter,
-    ) -> Result<Option<CreateReport>> {
+    ) -> Result<Built> {
         let environment = &self.remote.environment;
         let id = VolumeId::mint(&*environment.clock, &*environment.entropy);
         let forked = self.origin_of(&options.source, &meter).await?;
@@ -146,7 +156,18 @@ impl Engine {
         {
             tracing::warn!(volume = %name, %error, "the pin of a clone that was not made is left to prune");
         }
-        built
+        match built {
+            Err(error) if self.was_undone(&id).await => Ok(Built::Undone(error)),
+            built => built.map(Built::from),
+        }
+    }
+
+    /// Whether the volume that was begun as `id` is deleted: before it had its name, by nobody but a prune.
+    async fn was_undone(&self, id: &VolumeId) -> bool {
+        match self.remote.find(id).await {
+            Ok(Found::Head(head, _)) => head.check_there().is_err() || head.stage == Stage::Deleting,
+            _ => false,
+        }
     }
 
     async fn fill_and_publish(
@@ -191,7 +212,22 @@ impl Engine {
         making.spec = VolumeSpec::default().with_root(options.spec.root.clone());
         making.trust = trust(options);
         meter.enter(Phase::Transfer);
-        let made = spaces.near().create(workspace.near_name(), making).await?;
+        let imported = self.import_into(&workspace, actor, making, meter).await;
+        if let Err(error) = workspace.discard().await {
+            tracing::warn!(volume = %id, %error, "the draft of a volume is left to prune");
+        }
+        imported
+    }
+
+    async fn import_into(
+        self: &Arc<Self>,
+        workspace: &Workspace,
+        actor: &HeadActor,
+        making: CreateOptions,
+        meter: &Meter,
+    ) -> Result<(Option<TreeTotals>, Vec<String>)> {
+        let id = workspace.volume();
+        let made = self.spaces()?.near().create(workspace.near_name(), making).await?;
         let head = actor.head();
         let ground = Ground {
             volume: id.clone(),
@@ -203,19 +239,10 @@ impl Engine {
         };
         let (engine, on, counted) = (Arc::clone(self), ground.clone(), meter.clone());
         let write = move |tree| async move { engine.write_tree(&on, tree, Since::Base, counted).await };
-        let cut = workspace.cut(Default::default(), write).await;
-        let committed = match cut {
-            Ok(cut) => {
-                let (consistency, taken) = (cut.consistency, cut.taken);
-                let sealed = self.seal_commit(&ground, cut.value, (consistency, taken)).await?;
-                self.publish_commit(actor, id, &sealed.0).await
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = workspace.discard().await {
-            tracing::warn!(volume = %id, %error, "the draft of a volume is left to prune");
-        }
-        committed?;
+        let cut = workspace.cut(Default::default(), write).await?;
+        let (consistency, taken) = (cut.consistency, cut.taken);
+        let sealed = self.seal_commit(&ground, cut.value, (consistency, taken)).await?;
+        self.publish_commit(actor, id, &sealed.0).await?;
         Ok((made.imported, made.remarks))
     }
 
@@ -298,9 +325,4 @@ async fn refuse_move(source: &Source) -> Result<()> {
         "a directory cannot be moved into an object store, only copied",
     )
     .advise("import it with Import::Copy, then remove it"))
-}
-
-fn was_undone(error: &Error) -> bool {
-    error.kind() == ErrorKind::NotFound
-        || (error.kind() == ErrorKind::Unavailable && error.retry() == Retry::Backoff)
 }
