@@ -219,3 +219,6 @@ fn of_snapshot(volume: &VolumeName, snapshot: &SnapshotName) -> String {
 fn by(attachment: &AttachmentId) -> String {
     format!("attachment {attachment}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,16 +19,17 @@ impl Engine {
         options: AdoptOptions,
         meter: Meter,
     ) -> Result<Attachment> {
-        self.check_writable()?;
         self.node()?;
+        if !record.access.writes() {
+            // Nothing of the bucket changes, so a store that was opened read-only may.
+            return self.adopt_reader(record, options).await;
+        }
+        self.check_writable()?;
         if let Some((near, volume)) = self.find_near(&record.id).await? {
             let known = self.shown_record(&near, &volume, &record.volume_name, near.epoch);
             refuse_otherwise(record, &known)?;
             let _turn = self.turns.take(&volume).await;
             return self.adopt_in_turn(record, options, meter).await;
-        }
-        if !record.access.writes() {
-            return self.adopt_reader(record, options).await;
         }
         Err(self.not_here(record).await?)
     }
@@ -107,7 +108,7 @@ impl Engine {
         let taken = self.take_head(name, (head, etag), &workspace, lease, &Takeover::Never).await?;
         let actor = HeadActor::start(self.remote.clone(), taken, self.history());
         let of = (record.volume.clone(), record.volume_name.clone());
-        Ok(self.begin_session(of, actor, workspace, None, &meter).await?.0)
+        Ok(self.begin_session(of, actor, workspace, &meter).await?.0)
     }
 
     /// Why an attachment cannot be adopted whose volume another has had since. What was written here is kept first:

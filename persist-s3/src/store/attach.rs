@@ -10,7 +10,7 @@ use super::{
     serving::{Cuts, Session, Use},
 };
 use crate::{
-    head::{record::Head, recovery::Recovery, writer::ETag},
+    head::{change::Change, record::Head, recovery::Recovery, writer::ETag},
     remote::{HeadActor, in_use},
     transfer::read::Held,
     workspace::{Workspace, hydrate::HydrateReport},
@@ -38,6 +38,13 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// more than the blocking step that it may be in.
 const LETTING_GO_LOOKS: u32 = 100;
 
+/// Whether a tree was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    ToSomebody,
+    ToNobody,
+}
+
 impl Engine {
     pub(super) async fn attach(
         self: &Arc<Self>,
@@ -51,7 +58,9 @@ impl Engine {
             return self.attach_reader(name, options, meter).await;
         }
         self.check_writable()?;
-        let until = options.wait.take().map(|wait| Instant::now() + wait);
+        // No end is as good as one that no clock can tell.
+        let wait = options.wait.take();
+        let until = wait.map(|wait| Instant::now().checked_add(wait));
         let mut pause = FIRST_PAUSE;
         loop {
             // Asked for before the look, so that who leaves in between is not missed.
@@ -60,8 +69,14 @@ impl Engine {
                 Err(error) if error.kind() == ErrorKind::InUse => error,
                 attached => return attached,
             };
-            let left = until.and_then(|until| until.checked_duration_since(Instant::now()));
-            let Some(left) = left.filter(|left| !left.is_zero()) else { return Err(refused) };
+            let left = match until {
+                None => return Err(refused),
+                Some(None) => Duration::MAX,
+                Some(Some(until)) => until.saturating_duration_since(Instant::now()),
+            };
+            if left.is_zero() {
+                return Err(refused);
+            }
             meter.enter(Phase::Wait);
             tokio::select! {
                 () = departed => pause = FIRST_PAUSE,
@@ -79,19 +94,41 @@ impl Engine {
         let (head, etag) = self.remote.locate(name).await?;
         let volume = head.volume.clone();
         let _turn = self.turns.take(&volume).await;
-        match self.serving.session(&volume) {
-            Some(session) if session.is_over() => {
-                // Another has it: only once that one has left is what this store still shows taken away.
-                let (head, _) = self.remote.find_there(&volume).await?;
-                if head.lease.is_some() {
-                    return Err(in_use(&head, name));
-                }
-                self.retire(&session).await?;
+        if let Some(session) = self.serving.session(&volume) {
+            if self.goes_on(&session).await? {
+                return self.attach_beside(&session, options).await;
             }
-            Some(session) => return self.attach_beside(&session, options).await,
-            None => {}
+            // Another has it: only once that one has left is what this store still shows taken away.
+            let (head, _) = self.remote.find_there(&volume).await?;
+            if head.lease.is_some() {
+                return Err(in_use(&head, name));
+            }
+            self.retire(&session).await?;
         }
         self.attach_alone(name, (head, etag), options, meter).await
+    }
+
+    /// Whether the tree of a session may be shown and written under its lease. A last detach that was interrupted may
+    /// have said that the tree is clean, and have asked to give the lease back.
+    async fn goes_on(&self, session: &Session) -> Result<bool> {
+        if session.is_over() {
+            return Ok(false);
+        }
+        if session.is_shown() {
+            return Ok(true);
+        }
+        // Answered once what was asked for before is concluded.
+        match session.actor.change(Change::Renew).await {
+            Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::NotFound) => {
+                return Ok(false);
+            }
+            renewed => drop(renewed?),
+        }
+        if session.is_over() {
+            return Ok(false);
+        }
+        session.workspace.allow_writes(session.epoch).await?;
+        Ok(true)
     }
 
     /// One more attachment of a volume whose lease this store holds, or the one that the holder has.
@@ -130,7 +167,7 @@ impl Engine {
         let replaced = taken.from.as_ref().map(|from| from.attachment.clone()).filter(|from| *from != id);
         let actor = HeadActor::start(self.remote.clone(), taken, self.history());
         let of = (volume.clone(), name.clone());
-        let begun = self.begin_session(of, actor, workspace, left.as_ref(), &meter).await?;
+        let begun = self.begin_session(of, actor, workspace, &meter).await?;
         let (session, brought) = begun;
         let cuts = Cuts { quiesce: options.quiesce.clone(), consistency: options.consistency };
         let granted = Granted { attachment: id, epoch: session.epoch };
@@ -201,18 +238,16 @@ impl Engine {
     }
 
     /// Recovers what a crash has left, brings the head's tree here, and serves it. On an error the lease is
-    /// given back. `left` is the attachment that the caller takes up again: it no longer shows a tree that is
-    /// replaced.
+    /// given back. No attachment shows a tree that is replaced.
     pub(super) async fn begin_session(
         self: &Arc<Self>,
         of: (VolumeId, VolumeName),
         actor: HeadActor,
         workspace: Workspace,
-        left: Option<&AttachmentId>,
         meter: &Meter,
     ) -> Result<(Arc<Session>, Option<HydrateReport>)> {
         let head = actor.head();
-        let prepared = self.prepare(&head, &of.1, &workspace, left, meter).await;
+        let prepared = self.prepare(&head, &of.1, &workspace, meter).await;
         match prepared {
             Ok((base, brought)) => {
                 let session = self.serving.begin(Session::new(of, actor, workspace, base));
@@ -220,7 +255,7 @@ impl Engine {
                 Ok((session, brought))
             }
             Err(error) => {
-                if let Err(left) = actor.change(crate::head::change::Change::Release).await {
+                if let Err(left) = actor.change(Change::Release).await {
                     tracing::warn!(volume = %of.1, error = %left, "a lease is left to run out");
                 }
                 // Its task has ended with the release, or ends by itself.
@@ -235,7 +270,6 @@ impl Engine {
         head: &Head,
         name: &VolumeName,
         workspace: &Workspace,
-        left: Option<&AttachmentId>,
         meter: &Meter,
     ) -> Result<(Option<Read>, Option<HydrateReport>)> {
         let Some(commit) = &head.commit else {
@@ -254,13 +288,11 @@ impl Engine {
                 if dirty {
                     self.salvage_left(head, workspace, meter.clone()).await?;
                 }
-                // A holder that only others can prove dead would keep its old tree, and its successor out.
-                if let Some(left) = left {
-                    self.spaces()?.near().detach(left, DetachOptions::default()).await?;
-                    if dirty {
-                        // It was shown the tree until now.
-                        self.salvage_left(head, workspace, meter.clone()).await?;
-                    }
+                // Holders that only others can prove dead would keep their old tree, and their successors out; and
+                // nobody is shown a tree that is replaced.
+                if self.take_away(workspace).await? == Shown::ToSomebody && dirty {
+                    // It was shown until now.
+                    self.salvage_left(head, workspace, meter.clone()).await?;
                 }
                 if dirty {
                     workspace.salvaged().await?;
@@ -274,6 +306,17 @@ impl Engine {
         workspace.allow_writes(head.epoch).await?;
         // What it was read with is not kept for as long as the session lasts.
         Ok((base.map(|base| Read { known: Vec::new(), ..base }), brought))
+    }
+
+    /// Detaches what still shows the tree of a workspace that nobody serves.
+    async fn take_away(&self, workspace: &Workspace) -> Result<Shown> {
+        let near = self.spaces()?.near();
+        let filter = AttachmentFilter::default().with_volume(workspace.near_name().clone());
+        let left: Vec<AttachmentRecord> = near.attachments(filter).try_collect().await?;
+        for record in &left {
+            near.detach(&record.id, DetachOptions::default()).await?;
+        }
+        Ok(if left.is_empty() { Shown::ToNobody } else { Shown::ToSomebody })
     }
 
     /// A caller's handle.

@@ -46,7 +46,7 @@ impl Engine {
             let _turn = self.turns.take(&session.volume).await;
             return self.detach_served(&session, id, options, meter).await;
         }
-        if let Some(reader) = self.serving.reader(id) {
+        if let Some(reader) = self.reader_here(id).await? {
             // Nothing of the bucket changes, so a store that was opened read-only may.
             return self.detach_reader(&reader, &options).await;
         }
@@ -71,11 +71,13 @@ impl Engine {
         let Some(used) = session.used(id) else { return Ok(DetachReport::new(Outcome::Already)) };
         match session.lease().state() {
             LeaseState::Fenced { .. } => return self.detach_fenced(session, used, options).await,
-            LeaseState::Released => return self.detach_again(session, id).await,
+            LeaseState::Released => return self.detach_again(session, &used, &options).await,
             _ => {}
         }
-        match self.detach_held(session, id, used, options, meter).await {
-            Err(_) if session.lease().state() == LeaseState::Released => self.detach_again(session, id).await,
+        match self.detach_held(session, id, used.clone(), options.clone(), meter).await {
+            Err(_) if session.lease().state() == LeaseState::Released => {
+                self.detach_again(session, &used, &options).await
+            }
             detached => detached,
         }
     }
@@ -102,13 +104,19 @@ impl Engine {
     }
 
     /// The lease was given back by a call that was dropped then.
-    async fn detach_again(&self, session: &Arc<Session>, id: &AttachmentId) -> Result<DetachReport> {
-        let mut report = DetachReport::new(Outcome::Done);
+    async fn detach_again(
+        &self,
+        session: &Arc<Session>,
+        used: &Use,
+        options: &DetachOptions,
+    ) -> Result<DetachReport> {
+        let mut report = self.lower(used, options).await?;
+        report.outcome = Outcome::Done;
         let clean = session.workspace.state().tree == crate::head::recovery::Tree::Clean;
         if clean && let Err(error) = session.workspace.clone().discard().await {
             report.left.push(format!("the copy on this node is left to prune: {error}"));
         }
-        session.release(id);
+        session.release(&used.near.id);
         self.serving.end(&session.volume);
         Ok(report)
     }

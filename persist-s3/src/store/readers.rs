@@ -12,8 +12,9 @@ use crate::{
 };
 use futures::{FutureExt, TryStreamExt};
 use persist_core::{
-    AttachOptions, Attachment, AttachmentRecord, DetachOptions, Error, ErrorKind, Fencing, Holder, Liveness,
-    Node, NodeId, Result, SnapshotName, SyncOptions, VolumeId, VolumeName, VolumeStore, Workload,
+    AttachOptions, Attachment, AttachmentId, AttachmentRecord, DetachOptions, Error, ErrorKind, Fencing,
+    Holder, Liveness, Node, NodeId, Result, SnapshotName, SyncOptions, VolumeId, VolumeName, VolumeStore,
+    Workload,
     attachment::{AdoptOptions, AttachmentFilter, DetachReport, RefreshOptions, RefreshReport},
     error::HolderSeen,
     holder::BootId,
@@ -124,6 +125,22 @@ impl Engine {
         Ok(report)
     }
 
+    /// A reader of this node, whether this store serves it or nobody does.
+    pub(super) async fn reader_here(&self, id: &AttachmentId) -> Result<Option<Arc<Reader>>> {
+        if let Some(reader) = self.serving.reader(id) {
+            return Ok(Some(reader));
+        }
+        let Some(spaces) = &self.readers else { return Ok(None) };
+        for volume in spaces.list().await? {
+            let shown = self.readers_of(&volume).await?.into_iter().find(|shown| shown.record.id == *id);
+            if let Some(Shown { record, .. }) = shown {
+                let (signal, spaces) = (LeaseSignal::held(), spaces.clone());
+                return Ok(Some(Arc::new(Reader { record, signal, spaces })));
+            }
+        }
+        Ok(None)
+    }
+
     /// Removes what no reader is shown any more.
     async fn forget_reader(&self, spaces: &Workspaces, record: &AttachmentRecord) -> Result<()> {
         let workspace = serve(spaces, &record.volume).await?;
@@ -144,7 +161,7 @@ impl Engine {
 
     pub(super) async fn refresh(
         self: &Arc<Self>,
-        id: &persist_core::AttachmentId,
+        id: &AttachmentId,
         options: RefreshOptions,
         meter: Meter,
     ) -> Result<RefreshReport> {

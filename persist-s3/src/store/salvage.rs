@@ -23,7 +23,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use persist_core::{
-    Error, LeaseState, Result, SnapshotName,
+    Error, ErrorKind, LeaseState, Result, SnapshotName, VolumeId,
     progress::Meter,
     snapshot::{SnapshotKind, SnapshotRecord},
     tree::TreeTotals,
@@ -55,9 +55,8 @@ impl Engine {
         if session.workspace.state().tree == Tree::Clean {
             return Ok(session.salvaged());
         }
-        // A base that was pruned is no base: all of the tree is uploaded.
-        self.read_base(session).await.or_else(|e| pruned::<()>(e).map(drop))?;
-        let ground = self.ground(session);
+        let base = self.base_of(&session.volume, &session.workspace, session.base()).await?;
+        let ground = Ground { base, ..self.ground(session) };
         if let Some((name, base)) = self.salvage_tree(&session.workspace, ground, Meter::default()).await? {
             base.into_iter().for_each(|base| session.rebase(base));
             session.note_salvage(name);
@@ -97,14 +96,10 @@ impl Engine {
         workspace: &Workspace,
         meter: Meter,
     ) -> Result<Option<SnapshotName>> {
-        let state = workspace.state();
-        let base = match &state.base {
-            Some(base) => self.commits.read(&head.volume, base).await.map(Some).or_else(pruned)?,
-            None => None,
-        };
+        let base = self.base_of(&head.volume, workspace, None).await?;
         let ground = Ground {
             volume: head.volume.clone(),
-            epoch: state.epoch,
+            epoch: workspace.state().epoch,
             seq: base.as_ref().map_or(0, |base| base.name.seq),
             base,
             // Names of packs have a random part: no other process of that epoch is met.
@@ -114,14 +109,40 @@ impl Engine {
         Ok(self.salvage_tree(workspace, ground, meter).await?.map(|(name, _)| name))
     }
 
+    /// The commit that the stat record of a workspace is of, which may be `known`: another one's places in packs say
+    /// nothing about this tree. One that was pruned is no base: all of the tree is uploaded.
+    async fn base_of(
+        &self,
+        volume: &VolumeId,
+        workspace: &Workspace,
+        known: Option<Read>,
+    ) -> Result<Option<Read>> {
+        match workspace.state().base {
+            None => Ok(None),
+            Some(name) if known.as_ref().is_some_and(|known| known.name == name) => Ok(known),
+            Some(name) => match self.commits.read(volume, &name).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                read => read.map(Some),
+            },
+        }
+    }
+
     /// Keeps the tree of a workspace, which then is the base of what is written to it next.
     async fn salvage_tree(
         self: &Arc<Self>,
         workspace: &Workspace,
-        ground: Ground,
+        mut ground: Ground,
         meter: Meter,
     ) -> Result<Option<(SnapshotName, Option<Read>)>> {
-        let made = self.upload_salvage(workspace, &ground, meter.clone()).await?;
+        let made = match self.upload_salvage(workspace, &ground, meter.clone()).await {
+            // What the base refers to was pruned, or is damaged: the work is all here.
+            Err(error) if ground.base.is_some() && is_missing(&error) => {
+                tracing::warn!(volume = %ground.volume, %error, "a salvage is uploaded whole");
+                ground.base = None;
+                self.upload_salvage(workspace, &ground, meter.clone()).await?
+            }
+            made => made?,
+        };
         let Some(Uploaded { name, salvage, base, rows, totals }) = made else { return Ok(None) };
         let again = Again { engine: Arc::clone(self), workspace: workspace.clone(), ground, meter };
         let kept = self.remote.keep_salvage(name, salvage, &again).await?;
@@ -192,7 +213,7 @@ impl UploadAgain for Again {
     }
 }
 
-/// A base that was pruned is no base: all of the tree is uploaded.
-fn pruned<T>(error: Error) -> Result<Option<T>> {
-    if error.kind() == persist_core::ErrorKind::NotFound { Ok(None) } else { Err(error) }
+/// Whether something that was to be there is not.
+fn is_missing(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt)
 }

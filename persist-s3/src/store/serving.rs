@@ -201,9 +201,20 @@ impl Session {
         .advise("read the kernel log, check what was written before, then sync again"))
     }
 
+    /// Refuses once another has the volume, with what keeps the work by now.
+    ///
+    /// # Errors
+    /// As [`LeaseWatch::check`].
+    pub(super) fn check(&self) -> Result<()> {
+        match self.lease().state() {
+            LeaseState::Fenced { by, .. } => Err(Error::fenced(self.epoch, by, self.salvaged())),
+            _ => self.lease().check(self.epoch),
+        }
+    }
+
     /// Whether another has the volume, or it was given back.
     pub(super) fn is_over(&self) -> bool {
-        self.lease().check(self.epoch).is_err()
+        self.check().is_err()
     }
 
     pub(super) fn lease(&self) -> LeaseWatch {
@@ -235,6 +246,11 @@ impl Session {
 
     pub(super) fn uses(&self) -> Vec<Use> {
         locked(&self.uses).values().cloned().collect()
+    }
+
+    /// Whether anybody is shown the tree.
+    pub(super) fn is_shown(&self) -> bool {
+        locked(&self.uses).values().any(|used| used.stage == Stage::Shown)
     }
 
     /// Whether nothing but `attachment`, if that, is shown the tree.
@@ -270,7 +286,8 @@ impl Session {
     pub(super) fn next_due(&self) -> Option<(Instant, Cuts)> {
         let uses = locked(&self.uses);
         let due = uses.values().filter_map(|used| match used.near.sync {
-            SyncPolicy::Every(period) => Some((used.synced + period, used.cuts.clone())),
+            // One that no clock can tell is never due.
+            SyncPolicy::Every(period) => Some((used.synced.checked_add(period)?, used.cuts.clone())),
             _ => None,
         });
         due.min_by_key(|(at, _)| *at)

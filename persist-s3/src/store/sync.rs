@@ -68,7 +68,7 @@ impl Engine {
     ) -> Result<(SyncReport, Found)> {
         let turn = session.committing.acquire().await;
         let _turn = turn.map_err(|e| Error::internal("a session's turn is gone").with_source(e))?;
-        session.lease().check(session.epoch)?;
+        session.check()?;
         self.read_base(session).await?;
         self.reconcile(session).await?;
         let failed = session.workspace.failed_flushes();

@@ -4,11 +4,12 @@
 use super::{engine::Engine, serving::Session, sync::Asked};
 use persist_core::{
     LeaseState, Result,
+    lease::LeaseWatch,
     progress::{CallOptions, Meter},
 };
 use std::{
     sync::{Arc, Weak},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 impl Engine {
@@ -53,11 +54,16 @@ async fn watched(engine: Weak<Engine>, session: Arc<Session>) {
             cuts = due => {
                 let Some(engine) = engine.upgrade() else { return };
                 let options = cuts.options(&CallOptions::default());
-                let made = engine.commit(&session, options, Meter::default(), Asked::ByNobody).await;
-                if let Err(error) = made {
-                    tracing::warn!(volume = %session.name, %error, "a sync by itself failed");
-                    // The next one is a period away, also after a failure.
-                    session.synced(None);
+                let made = engine.commit(&session, options, Meter::default(), Asked::ByNobody);
+                tokio::select! {
+                    biased;
+                    // An upload may take long, and who is fenced meanwhile is told at once.
+                    () = told_to_the_end(&mut lease, &session) => {}
+                    made = made => if let Err(error) = made {
+                        tracing::warn!(volume = %session.name, %error, "a sync by itself failed");
+                        // The next one is a period away, also after a failure.
+                        session.synced(None);
+                    }
                 }
                 state = lease.state();
             }
@@ -65,12 +71,26 @@ async fn watched(engine: Weak<Engine>, session: Arc<Session>) {
     }
 }
 
-async fn save(engine: &Weak<Engine>, session: &Arc<Session>) {
-    let Some(engine) = engine.upgrade() else { return };
-    if let Err(error) = engine.salvage_session(session).await {
-        tracing::error!(volume = %session.name, %error, "the work of a fenced writer stays in its workspace until it is saved");
+/// Tells every handle how the lease stands, until it is over.
+async fn told_to_the_end(lease: &mut LeaseWatch, session: &Session) {
+    while !session.is_over() {
+        session.tell(&lease.changed().await);
     }
 }
 
-#[cfg(test)]
-mod tests;
+/// The pauses between attempts to save the work of a lost session: from that of a hiccup to one that an outage of hours
+/// does not notice.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+async fn save(engine: &Weak<Engine>, session: &Arc<Session>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let Some(engine) = engine.upgrade() else { return };
+        let Err(error) = engine.salvage_session(session).await else { return };
+        tracing::error!(volume = %session.name, %error, "the work of a fenced writer stays in its workspace until it is saved");
+        drop(engine);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
