@@ -76,14 +76,16 @@ impl Place for HostPlace {
     }
 
     fn make_tree(&self, at: &Path) -> Result<()> {
+        let before = self.flusher.failures();
         cut::make(self.trees, at)?;
-        self.flusher.born(at);
+        self.flusher.born(at, before);
         Ok(())
     }
 
     fn cut(&self, from: &Path, to: &Path, mode: CutMode, meter: &Meter) -> Result<Cut> {
+        let before = self.flusher.failures();
         let cut = cut::cut(self.trees, from, to, mode, meter);
-        self.flusher.born(to);
+        self.flusher.born(to, before);
         cut
     }
 
@@ -92,11 +94,12 @@ impl Place for HostPlace {
     }
 
     fn import(&self, from: &Path, to: &Path, import: Import, meter: &Meter) -> Result<Cut> {
+        let before = self.flusher.failures();
         let cut = match import {
             Import::Move => cut::take(self.trees, from, to),
             _ => cut::copy(self.trees, from, to, meter),
         };
-        self.flusher.born(to);
+        self.flusher.born(to, before);
         cut
     }
 

@@ -27,7 +27,7 @@ pub(super) struct Flusher {
 struct State {
     /// How many flushes failed.
     failures: u64,
-    /// Up to which failure a tree has been told, or was made after it. Empty while nothing ever failed.
+    /// Up to which failure a tree has been told, or was begun after it. Empty while nothing ever failed.
     told: HashMap<PathBuf, u64>,
 }
 
@@ -44,14 +44,18 @@ impl Flusher {
         self.flush_by(at, meter, || rustix::fs::syncfs(&self.root))
     }
 
-    /// Says that the tree `at` was made just now: no failure until now was about it, nor about its volume
-    /// if it is the volume's first.
-    pub(super) fn born(&self, at: &Path) {
-        let mut state = self.state();
-        let failures = state.failures;
+    /// How many flushes have failed until now.
+    pub(super) fn failures(&self) -> u64 {
+        self.state().failures
+    }
+
+    /// Says that the tree `at` was begun after the first `failures` failures: none of them was about it, nor about its
+    /// volume if it is the volume's first. One that came while it was copied may have been.
+    pub(super) fn born(&self, at: &Path, failures: u64) {
         if failures == 0 {
             return;
         }
+        let mut state = self.state();
         state.told.insert(at.to_owned(), failures);
         let trees = at.parent();
         let is_first = trees.and_then(|trees| trees.read_dir().ok()).is_some_and(|found| found.count() <= 1);
@@ -118,12 +122,28 @@ mod tests {
         flusher.flush(&a, &heard()).unwrap();
         let failed = flusher.flush_by(&a, &heard(), || Err(Errno::IO)).unwrap_err();
         assert_eq!((failed.kind(), failed.retry()), (ErrorKind::Unavailable, Retry::Verify));
-        flusher.born(&new);
+        flusher.born(&new, flusher.failures());
         flusher.flush(&new, &heard()).unwrap();
         flusher.flush(&a, &heard()).unwrap();
         let told = flusher.flush(&b, &heard()).unwrap_err();
         assert_eq!((told.kind(), told.retry()), (ErrorKind::Unavailable, Retry::Verify), "{told}");
         flusher.flush(&b, &heard()).unwrap();
+    }
+
+    #[test]
+    fn a_failure_while_a_tree_is_copied_reaches_the_copy_though_another_was_told_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let flusher = Flusher::new(dir.path()).unwrap();
+        let [other, copy] = ["other", "copy"].map(|name| dir.path().join(name));
+        for _ in 0..2 {
+            let begun = flusher.failures();
+            flusher.flush_by(&other, &heard(), || Err(Errno::IO)).unwrap_err();
+            flusher.born(&copy, begun);
+            let told = flusher.flush(&copy, &heard()).unwrap_err();
+            assert_eq!((told.kind(), told.retry()), (ErrorKind::Unavailable, Retry::Verify), "{told}");
+            flusher.flush(&copy, &heard()).unwrap();
+            flusher.gone(&copy);
+        }
     }
 
     #[test]
@@ -150,7 +170,7 @@ mod tests {
         let make = |volume: &Path, tree: &str| {
             let at = volume.join("data").join(tree);
             std::fs::create_dir_all(&at).unwrap();
-            flusher.born(&at);
+            flusher.born(&at, flusher.failures());
         };
         make(&old, "1");
         flusher.flush_by(dir.path(), &heard(), || Err(Errno::IO)).unwrap_err();
@@ -165,7 +185,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let flusher = Flusher::new(dir.path()).unwrap();
         for at in ["a", "b"].map(|name| dir.path().join(name)) {
-            flusher.born(&at);
+            flusher.born(&at, flusher.failures());
             flusher.flush(&at, &heard()).unwrap();
         }
         assert!(flusher.state().told.is_empty());
