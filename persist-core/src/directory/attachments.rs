@@ -58,6 +58,7 @@ impl Engine {
         granted: Option<Granted>,
     ) -> Result<Attachment> {
         let request = Arc::new(Request::new(self, volume, options, granted)?);
+        self.start_renewal()?;
         let begun = Instant::now();
         let mut pauses = PAUSES;
         loop {
@@ -67,7 +68,7 @@ impl Engine {
             let call = rest_of(&request.options.call, begun)?;
             let refused = match self.calls.run(&call, move |meter| engine.try_attach(&asked, meter)).await {
                 Err(error) if error.kind() == ErrorKind::InUse => error,
-                attached => return self.handle(attached?),
+                attached => return attached.map(|attached| self.handle(attached)),
             };
             let Some(left) = wait_left(&request.options, begun) else { return Err(refused) };
             let longest = self.place.lease().map_or(left, |lease| watch::between_looks(lease).min(left));
@@ -92,9 +93,9 @@ impl Engine {
         check_reachable(options.consistency, options.quiesce.as_deref())?;
         let (engine, record) = (Arc::clone(self), record.clone());
         let call = options.call.clone();
+        self.start_renewal()?;
         let adopt = move |meter: &_| engine.try_adopt(&record, &options, granted, meter);
-        let attached = self.calls.run(&call, adopt).await;
-        self.handle(attached?)
+        self.calls.run(&call, adopt).await.map(|attached| self.handle(attached))
     }
 
     /// Decides an attach without making it.
@@ -108,9 +109,8 @@ impl Engine {
         self.calls.run(&options.call, move |_| engine.foresee(&request)).await
     }
 
-    fn handle(self: &Arc<Self>, (session, report): Attached) -> Result<Attachment> {
-        self.start_renewal()?;
-        Ok(session.handle(self, report))
+    fn handle(self: &Arc<Self>, (session, report): Attached) -> Attachment {
+        session.handle(self, report)
     }
 }
 

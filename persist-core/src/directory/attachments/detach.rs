@@ -57,6 +57,7 @@ impl Engine {
             return Err(Error::invalid("vouch", "the vouch is about another attachment"));
         }
         let call = self.calls.begin(&options.call)?;
+        self.start_renewal()?;
         let (engine, id, vouch) = (Arc::clone(self), attachment.clone(), options.vouch.clone());
         let begin = move |meter: &Meter| engine.begin_detach(&id, vouch.as_ref(), meter);
         let Some(leaving) = call.run(begin).await? else { return Ok(DetachReport::new(Outcome::Already)) };
@@ -138,6 +139,8 @@ impl Engine {
                 let report = AttachReport::new(Outcome::Already, self.info.characteristics.fencing);
                 let state = State::new(stored, path, report, Cuts::default());
                 let session = Session::new(layout, served, self.mint_generation(), state);
+                // Before anybody else may look: it was silent until now, and its last sync may take long.
+                self.beat(&session)?;
                 Ok(Leaving::Ours(self.served.insert(session)))
             }
             Serving::Another(_) if vouch.is_some() => Ok(Leaving::Dead(layout, stored.record.epoch)),

@@ -55,14 +55,13 @@ enum Reached {
 }
 
 impl Engine {
-    /// Begins the tasks, or tells them of a new session. They end when the store is closed or dropped.
+    /// Begins the tasks, before the first step that may serve a session. They end when the store is closed or dropped.
     ///
     /// # Errors
     /// `Unavailable` once the store is closed.
     pub(super) fn start_renewal(self: &Arc<Self>) -> Result<()> {
         let renewal = &self.served.renewal;
         if renewal.begun.swap(true, Relaxed) {
-            renewal.wake();
             return Ok(());
         }
         self.repeat(&renewal.looks, |engine| async move { engine.look_at_sessions().await })?;

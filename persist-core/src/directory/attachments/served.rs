@@ -108,9 +108,11 @@ impl Served {
         self.lock().values().cloned().collect()
     }
 
+    /// Serves `session` from now on. The tasks that look after it are told: its call may be dropped before its end, or refused.
     pub(super) fn insert(&self, session: Session) -> Arc<Session> {
         let session = Arc::new(session);
         self.lock().insert(session.id.clone(), Arc::clone(&session));
+        self.renewal.wake();
         session
     }
 

@@ -51,9 +51,8 @@ impl Engine {
                 layout.map(|layout| engine.take_up_as_it_is(&layout, &id, meter)).transpose()?.flatten();
             adopted.ok_or_else(|| Error::not_found("no such attachment").advise("attach the volume again"))
         };
-        let session = call.run(adopt).await?;
         self.start_renewal()?;
-        Ok(session)
+        call.run(adopt).await
     }
 
     /// Makes durable what was written to the volume before. A reader has written nothing.

@@ -3,12 +3,13 @@
 use super::world::{PLAIN, World, by};
 use crate::{
     Access, ErrorKind, Liveness,
-    attachment::{AdoptOptions, DetachOptions},
+    attachment::{AdoptOptions, AttachmentRecord, DetachOptions},
+    directory::DirectoryStore,
     lease::{LeaseState, Takeover},
     store::VolumeStore,
     volume::VolumeSpec,
 };
-use std::{fs, time::Duration};
+use std::{fs, sync::atomic::Ordering::SeqCst, time::Duration};
 
 /// So long that a machine under load looks often enough, and so short that nobody waits.
 const LEASE: Duration = Duration::from_millis(400);
@@ -21,6 +22,20 @@ fn leasing() -> World {
     let world = World::new(PLAIN);
     *world.place.lease.lock().unwrap() = Some(LEASE);
     world
+}
+
+/// Returns once the holder of an attachment has given several signs of life.
+async fn several_signs(store: &DirectoryStore, of: &AttachmentRecord) {
+    let served = store.engine.locate(&of.volume_name).unwrap().layout.served(&of.id);
+    let sign = || fs::read_to_string(&served).unwrap();
+    let mut signs = vec![sign()];
+    while signs.len() < 4 {
+        tokio::task::yield_now().await;
+        let now = sign();
+        if signs.last() != Some(&now) {
+            signs.push(now);
+        }
+    }
 }
 
 #[tokio::test]
@@ -81,16 +96,7 @@ async fn a_holder_says_that_it_lives_and_who_is_refused_is_told_when_it_last_did
     let (here, there) = (world.open("here").await, world.open("there").await);
     let v = world.volume(&here, VolumeSpec::default());
     let first = here.attach(&v, by("a")).await.unwrap();
-    let served = here.engine.locate(&v).unwrap().layout.served(&first.id);
-    let sign = || fs::read_to_string(&served).unwrap();
-    let mut signs = vec![sign()];
-    while signs.len() < 4 {
-        tokio::task::yield_now().await;
-        let now = sign();
-        if signs.last() != Some(&now) {
-            signs.push(now);
-        }
-    }
+    several_signs(&here, &first).await;
     let refused = there.attach(&v, by("b")).await.unwrap_err();
     let seen = &refused.holders()[0];
     assert_eq!(seen.pid, Some(std::process::id()));
@@ -102,4 +108,19 @@ async fn a_holder_says_that_it_lives_and_who_is_refused_is_told_when_it_last_did
     while watch.state() != LeaseState::Held {
         watch.changed().await;
     }
+}
+
+#[tokio::test]
+async fn a_holder_whose_detach_was_refused_after_a_restart_says_that_it_lives() {
+    let world = leasing();
+    let before = world.open("here").await;
+    let v = world.volume(&before, VolumeSpec::default());
+    let first = before.attach(&v, by("a")).await.unwrap();
+    before.close().await.unwrap();
+    let after = world.open("here").await;
+    world.place.failing.store(1, SeqCst);
+    let refused = after.detach(&first.id, DetachOptions::default()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
+    several_signs(&after, &first).await;
+    after.detach(&first.id, DetachOptions::default()).await.unwrap();
 }
