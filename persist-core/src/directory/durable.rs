@@ -1,18 +1,19 @@
 //! Making files and directories durable, counted. For authors of stores.
 
+use super::fresh;
 use crate::{
     error::{Error, Result, Retry},
     linux::cause::cause,
 };
 use rustix::fs::{AtFlags, StatxFlags, statx};
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io::{self, ErrorKind, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, PersistError};
 
 /// The durable steps of one opened store. The count is what a benchmark subtracts and a test bounds.
 #[derive(Debug, Default)]
@@ -84,7 +85,7 @@ impl Durable {
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let parent = path.parent().unwrap_or(Path::new("/"));
         let draft = self.draft(parent, bytes)?;
-        draft.persist(path).map_err(|e| cause(e.error, "rename", path.display()))?;
+        renamed(draft.persist(path), path)?;
         self.directory(parent).map_err(unsure)
     }
 
@@ -140,9 +141,40 @@ fn is_linked(draft: &NamedTempFile) -> Result<bool> {
     Ok(stat.stx_nlink > 1)
 }
 
+/// What became of a rename to `path`: as with [`is_linked`], the error may be of a repetition.
+fn renamed(result: std::result::Result<File, PersistError>, path: &Path) -> Result<()> {
+    let Err(PersistError { error, file }) = result else { return Ok(()) };
+    let number = |of: Metadata| (of.dev(), of.ino());
+    let is_there = fresh::symlink_metadata(path)
+        .and_then(|there| Ok(number(there) == number(file.as_file().metadata()?)));
+    match is_there {
+        Ok(true) => Ok(()),
+        // The draft is gone, and by nobody else's hand: it may have been renamed, and replaced since.
+        _ if error.kind() == ErrorKind::NotFound => Err(unsure(cause(error, "rename", path.display()))),
+        _ => Err(cause(error, "rename", path.display())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As a client of a file server does that repeats a call: the answer of the first one was lost.
+    #[test]
+    fn a_rename_that_was_made_although_it_says_otherwise_has_replaced_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (durable, path) = (Durable::default(), dir.path().join("1"));
+        durable.replace(&path, b"old").unwrap();
+        let draft = durable.draft(dir.path(), b"new").unwrap();
+        std::fs::rename(draft.path(), &path).unwrap();
+        renamed(draft.persist(&path), &path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        let draft = durable.draft(dir.path(), b"newer").unwrap();
+        std::fs::remove_file(draft.path()).unwrap();
+        let error = renamed(draft.persist(&path), &path).unwrap_err();
+        assert_eq!(error.retry(), Retry::Verify, "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
 
     #[test]
     fn the_second_creator_loses_and_changes_nothing() {
