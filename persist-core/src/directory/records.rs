@@ -66,14 +66,15 @@ pub(crate) fn remove_all(directory: &Path) -> Result<()> {
 /// Makes `record` the one after `previous`, durably. `Lost` if somebody else was faster.
 ///
 /// # Errors
-/// As the filesystem reports them; `Verify` once the record may be seen.
+/// `Corrupt` if there is no number after `previous`; as the filesystem reports them, `Verify` once the record may
+/// be seen.
 pub fn publish<T: Serialize>(
     durable: &Durable,
     directory: &Path,
     previous: Option<u64>,
     record: &T,
 ) -> Result<Claimed> {
-    let number = previous.map_or(1, |n| n.saturating_add(1));
+    let number = after(previous).ok_or_else(|| used_up(directory))?;
     let path = directory.join(number.to_string());
     if durable.create(&path, &encode(record)?)? == Claimed::Lost {
         return Ok(Claimed::Lost);
@@ -91,6 +92,18 @@ pub fn publish<T: Serialize>(
         }
     }
     Ok(Claimed::Won)
+}
+
+/// The number after `previous`.
+fn after(previous: Option<u64>) -> Option<u64> {
+    previous.map_or(Some(1), |n| n.checked_add(1))
+}
+
+/// No store ever counts as far: somebody has put the file there.
+fn used_up(directory: &Path) -> Error {
+    Error::new(ErrorKind::Corrupt, "the newest record has the highest number that there is")
+        .during("add a record to", directory.display())
+        .advise("move the file away if it is not ours")
 }
 
 /// Reads one record by its path.
@@ -194,6 +207,15 @@ mod tests {
         }
         assert_eq!(publish(&durable, dir.path(), Some(1), &99).unwrap(), Claimed::Lost);
         assert_eq!(newest::<u64>(dir.path()).unwrap().unwrap().record, 3);
+    }
+
+    #[test]
+    fn there_is_no_record_after_the_highest_number() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(u64::MAX.to_string()), b"1").unwrap();
+        let error = publish(&Durable::default(), dir.path(), Some(u64::MAX), &2).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert_eq!(newest::<u64>(dir.path()).unwrap().unwrap().record, 1);
     }
 
     #[test]

@@ -159,11 +159,14 @@ impl Engine {
     pub(crate) fn publish(&self, located: &Located, stored: &StoredVolume) -> Result<()> {
         match records::publish(&self.durable, &located.layout.records(), Some(located.number), stored)? {
             Claimed::Won => Ok(()),
-            Claimed::Lost => {
-                Err(Error::new(ErrorKind::Unavailable, "the volume was changed by another meanwhile")
-                    .context("volume", &stored.volume.name)
-                    .advise("repeat the call"))
-            }
+            Claimed::Lost => Err(changed_meanwhile(&stored.volume)),
         }
     }
+}
+
+/// The refusal of who finds that `volume` is not as it was when the exclusion was taken: a repeat decides anew.
+pub(crate) fn changed_meanwhile(volume: &VolumeRecord) -> Error {
+    Error::new(ErrorKind::Unavailable, "the volume was changed by another meanwhile")
+        .context("volume", &volume.name)
+        .advise("repeat the call")
 }

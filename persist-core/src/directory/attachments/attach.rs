@@ -206,9 +206,7 @@ impl Engine {
         granted: Option<Epoch>,
     ) -> Result<Epoch> {
         match mint {
-            Mint::New | Mint::Share(_) if granted.is_some() => {
-                self.take_granted(&located.layout, by, granted)
-            }
+            Mint::New | Mint::Share(_) if granted.is_some() => self.take_granted(located, by, granted),
             Mint::New => self.mint_epoch(located, by),
             Mint::Share(epoch) => Ok(epoch),
             Mint::Seen => Ok(located.stored.volume.epoch),

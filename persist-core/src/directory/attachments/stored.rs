@@ -14,7 +14,7 @@ use crate::{
         place::Verdict,
         records,
         recovery::is_there,
-        stored::Located,
+        stored::{Located, changed_meanwhile},
     },
     error::{Error, ErrorKind, Result},
     id::{AttachmentId, Epoch, Generation},
@@ -112,34 +112,41 @@ impl Engine {
     }
 
     /// Mints the next epoch of a volume, durably. The caller holds the volume's exclusion, and has located it since.
+    ///
+    /// # Errors
+    /// `Unavailable` with `Backoff` if another took the number: the exclusion ended unnoticed, as with an NFS client
+    /// that was cut off for too long, and what was decided under it is void.
     pub(super) fn mint_epoch(&self, located: &Located, by: &AttachmentId) -> Result<Epoch> {
-        let (layout, mut newest) = (&located.layout, located.stored.volume.epoch);
-        loop {
-            let previous = (newest > Epoch::ZERO).then(|| newest.get());
-            let minted = Minted { by: by.clone() };
-            // A number that another took is his; ours is a higher one.
-            if records::publish(&self.durable, &layout.epochs(), previous, &minted)? == Claimed::Won {
-                return Ok(newest.next());
-            }
-            newest = self.newest_epoch(layout)?;
+        let newest = located.stored.volume.epoch;
+        let previous = (newest > Epoch::ZERO).then(|| newest.get());
+        let minted = Minted { by: by.clone() };
+        match records::publish(&self.durable, &located.layout.epochs(), previous, &minted)? {
+            Claimed::Won => Ok(newest.next()),
+            Claimed::Lost => Err(changed_meanwhile(&located.stored.volume)),
         }
     }
 
     /// Makes the epoch known that the outer store has granted: the next one minted here is above it.
+    ///
+    /// # Errors
+    /// `Fenced` if a higher one is known; as [`mint_epoch`](Self::mint_epoch).
     pub(super) fn take_granted(
         &self,
-        layout: &VolumeLayout,
+        located: &Located,
         by: &AttachmentId,
         granted: Option<Epoch>,
     ) -> Result<Epoch> {
         let granted = granted.ok_or_else(|| Error::internal("no epoch was granted"))?;
-        let newest = self.newest_epoch(layout)?;
+        let newest = self.newest_epoch(&located.layout)?;
         if newest > granted {
             return Err(Error::fenced(granted, newest, None));
         }
         if newest < granted {
             let minted = Minted { by: by.clone() };
-            records::publish(&self.durable, &layout.epochs(), granted.get().checked_sub(1), &minted)?;
+            let (epochs, previous) = (located.layout.epochs(), granted.get().checked_sub(1));
+            if records::publish(&self.durable, &epochs, previous, &minted)? == Claimed::Lost {
+                return Err(changed_meanwhile(&located.stored.volume));
+            }
         }
         Ok(granted)
     }

@@ -33,6 +33,33 @@ async fn a_vouch_never_ends_an_attachment_that_was_adopted_since() {
     third.sync(&adopted.id, SyncOptions::default()).await.unwrap();
 }
 
+/// It may have been cut off, and lost its exclusion unnoticed: what it decided is of a volume that was another's since.
+#[tokio::test]
+async fn who_finds_that_another_took_the_next_epoch_does_not_take_a_higher_one() {
+    let world = World::new(PLAIN);
+    let store = world.open("here").await;
+    let v = world.volume(&store, VolumeSpec::default());
+    let before = store.engine.locate(&v).unwrap();
+    let held = store.attach(&v, by("w")).await.unwrap();
+    let late = crate::id::AttachmentId::parse("00000000-0000-7000-8000-000000000000").unwrap();
+    let lost = store.engine.mint_epoch(&before, &late).unwrap_err();
+    assert_eq!((lost.kind(), lost.retry()), (ErrorKind::Unavailable, Retry::Backoff), "{lost}");
+    assert_eq!(store.engine.newest_epoch(&before.layout).unwrap(), held.epoch);
+    store.sync(&held.id, SyncOptions::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_epoch_that_none_can_follow_is_corrupt() {
+    let world = World::new(PLAIN);
+    let store = world.open("here").await;
+    let v = world.volume(&store, VolumeSpec::default());
+    let layout = store.engine.locate(&v).unwrap().layout;
+    fs::write(layout.epochs().join(u64::MAX.to_string()), "{}").unwrap();
+    let refused = store.attach(&v, by("w")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Corrupt, "{refused}");
+    assert_eq!(world.under(&store, "attachments"), [""; 0]);
+}
+
 /// An unmounted filesystem takes nothing over, and nothing is detached from it.
 #[tokio::test]
 async fn a_store_that_is_gone_for_a_while_fences_nobody_and_is_never_detached_from() {
