@@ -28,6 +28,7 @@ use rustix::{
 };
 use std::{
     fs::{self, DirBuilder},
+    io,
     net::{SocketAddr, ToSocketAddrs},
     os::{fd::OwnedFd, unix::fs::DirBuilderExt},
     path::{Path, PathBuf},
@@ -56,12 +57,13 @@ impl Mounted {
     /// `Unsupported` for what the kernel or the server did not take; nothing is mounted then.
     pub(crate) fn take(state: &Path, export: &Export, profile: &Profile) -> Result<Self> {
         let directory = state.join("mounts").join(key(export, profile));
-        make_private(&directory.join("at"))?;
+        let at = directory.join("at");
+        make_private(&directory)?;
+        make_mount_point(&at)?;
         let lock = Exclusion::take(&directory.join("lock"), Hold::Alone, &Meter::default())?;
         let what = directory.join("what");
         let line = format!("{export} {}\n", profile.line());
         fs::write(&what, line).map_err(|e| cause(e, "write", what.display()))?;
-        let at = directory.join("at");
         mount_or_find(&at, export, profile)?;
         let path = directory.join("users");
         let users = Exclusion::take(&path, Hold::Shared, &Meter::default())?;
@@ -245,9 +247,30 @@ fn make_private(path: &Path) -> Result<()> {
     made.map_err(|e| cause(e, "mkdir", path.display()))
 }
 
+/// Makes the directory `at`. What is there already is not looked at: a mount whose server is gone would never say what
+/// it is.
+fn make_mount_point(at: &Path) -> Result<()> {
+    match DirBuilder::new().mode(0o700).create(at) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(|e| cause(e, "mkdir", at.display())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A link to nowhere stands for a mount that does not answer: whoever looks at it fails.
+    #[test]
+    fn a_mount_point_that_is_there_is_taken_without_a_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let [new, there] = ["new", "there"].map(|name| dir.path().join(name));
+        make_mount_point(&new).unwrap();
+        assert!(new.is_dir());
+        std::os::unix::fs::symlink("nowhere", &there).unwrap();
+        make_mount_point(&there).unwrap();
+        assert_eq!(fs::read_link(&there).unwrap(), Path::new("nowhere"));
+    }
     use crate::address::Way;
 
     fn parsed(url: &str) -> (Export, Profile) {
