@@ -15,16 +15,39 @@ use rustix::{
     io::Errno,
 };
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    io,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-/// The helpers of one mount.
+/// The helpers of one mount: one at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Helpers {
-    /// The one that could not be killed in time.
-    stuck: Mutex<Option<Child>>,
+    state: Mutex<State>,
+    /// Told when a helper is done with.
+    over: Condvar,
 }
+
+#[derive(Debug, Default)]
+struct State {
+    /// How many have begun: the number of the last one.
+    begun: u64,
+    is_under_way: bool,
+    /// The last one that is over.
+    last: Option<Over>,
+    /// The one that could not be killed in time.
+    stuck: Option<Child>,
+}
+
+/// A helper that is over.
+#[derive(Debug)]
+struct Over {
+    number: u64,
+    answer: Answer,
+}
+
+/// What the system call said; `None` if it said nothing in time.
+type Answer = Option<std::result::Result<(), Errno>>;
 
 /// How long a killed helper is waited for before it counts as stuck.
 const AFTER_KILL: Duration = Duration::from_millis(500);
@@ -32,44 +55,87 @@ const AFTER_KILL: Duration = Duration::from_millis(500);
 impl Helpers {
     /// Has a helper make `task`, and waits for its answer, at most `patience`. Blocks; never on the mount.
     ///
+    /// Whoever comes while another's helper is under way waits for its end: its silence is his as well. An answer
+    /// is only his if it was asked for after he came; so calls at once ask the same.
+    ///
     /// # Errors
     /// `Unavailable` if there is no answer in time, and at once while an earlier helper is stuck; else what
     /// the system call said, as its number in the outer result's value.
     pub(crate) fn run(&self, task: Task, patience: Duration) -> Result<std::result::Result<(), Errno>> {
-        let mut stuck = self.stuck();
-        if let Some(child) = stuck.as_ref() {
-            if child.ended().is_none() {
-                return Err(no_answer(patience).context("stuck helper", child.pid()));
-            }
-            *stuck = None;
+        let mut state = match self.turn() {
+            Turn::Ours(state) => state,
+            Turn::Shared(answer) => return answer.ok_or_else(|| no_answer(patience)),
+        };
+        if let Some(pid) = state.stuck_pid() {
+            return Err(no_answer(patience).context("stuck helper", pid));
         }
-        let child = Child::start(task).map_err(|e| {
-            Error::new(ErrorKind::Exhausted, "no process could be started to ask the file server")
-                .with_source(e)
-                .advise("raise the limit of processes, or free memory")
-        })?;
-        if wait(&child, patience) {
-            return Ok(answer(child.ended()));
-        }
-        child.kill();
-        if !wait(&child, AFTER_KILL) {
-            *stuck = Some(child);
-        }
-        Err(no_answer(patience))
+        let child = Child::start(task).map_err(not_started)?;
+        state.begun += 1;
+        state.is_under_way = true;
+        drop(state);
+        let (answer, stuck) = hear(child, patience);
+        self.end(answer, stuck);
+        answer.ok_or_else(|| no_answer(patience))
     }
 
-    /// The process that cannot be killed, if there is one.
+    /// The process that cannot be killed, if there is one. Waits for nobody.
     pub(crate) fn stuck_pid(&self) -> Option<i32> {
-        let mut stuck = self.stuck();
-        if stuck.as_ref().is_some_and(|child| child.ended().is_some()) {
-            *stuck = None;
-        }
-        stuck.as_ref().map(Child::pid)
+        self.state().stuck_pid()
     }
 
-    fn stuck(&self) -> MutexGuard<'_, Option<Child>> {
-        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until no helper is under way, or until one is over whose answer may be shared.
+    fn turn(&self) -> Turn<'_> {
+        let mut state = self.state();
+        let came = state.begun;
+        while state.is_under_way {
+            state = self.over.wait(state).unwrap_or_else(PoisonError::into_inner);
+            match &state.last {
+                Some(over) if over.number >= came && over.answer.is_none() => return Turn::Shared(None),
+                Some(over) if over.number > came => return Turn::Shared(over.answer),
+                _ => {}
+            }
+        }
+        Turn::Ours(state)
     }
+
+    fn end(&self, answer: Answer, stuck: Option<Child>) {
+        let mut state = self.state();
+        state.last = Some(Over { number: state.begun, answer });
+        state.stuck = stuck;
+        state.is_under_way = false;
+        drop(state);
+        self.over.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whose turn it is to start a helper.
+enum Turn<'a> {
+    Ours(MutexGuard<'a, State>),
+    /// Nobody's: another's answer will do.
+    Shared(Answer),
+}
+
+impl State {
+    fn stuck_pid(&mut self) -> Option<i32> {
+        if self.stuck.as_ref().is_some_and(|child| child.ended().is_some()) {
+            self.stuck = None;
+        }
+        self.stuck.as_ref().map(Child::pid)
+    }
+}
+
+/// The answer of a helper, and the helper itself if it can neither answer nor be killed in time.
+fn hear(child: Child, patience: Duration) -> (Answer, Option<Child>) {
+    if wait(&child, patience) {
+        return (Some(answer(child.ended())), None);
+    }
+    child.kill();
+    let is_gone = wait(&child, AFTER_KILL);
+    (None, (!is_gone).then_some(child))
 }
 
 /// Whether the helper ended within `patience`.
@@ -99,6 +165,12 @@ fn answer(status: Option<i32>) -> std::result::Result<(), Errno> {
     }
 }
 
+fn not_started(error: io::Error) -> Error {
+    Error::new(ErrorKind::Exhausted, "no process could be started to ask the file server")
+        .with_source(error)
+        .advise("raise the limit of processes, or free memory")
+}
+
 fn no_answer(patience: Duration) -> Error {
     Error::new(ErrorKind::Unavailable, "the file server does not answer")
         .with_retry(Retry::Verify)
@@ -111,7 +183,8 @@ fn no_answer(patience: Duration) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::ffi::CString;
+    use rustix::fs::{CWD, FileType, Mode};
+    use std::{ffi::CString, fs::File, path::Path, sync::Barrier};
 
     fn device(path: &str) -> Device {
         use std::os::unix::fs::MetadataExt;
@@ -121,13 +194,64 @@ mod tests {
     }
 
     fn look(path: &str) -> std::result::Result<(), Errno> {
-        let on = device(if std::path::Path::new(path).exists() { path } else { "/" });
+        let on = device(if Path::new(path).exists() { path } else { "/" });
         look_on(path, on)
     }
 
     fn look_on(path: &str, device: Device) -> std::result::Result<(), Errno> {
         let path = CString::new(path).unwrap();
         Helpers::default().run(Task::Look(path, device), Duration::from_secs(60)).unwrap()
+    }
+
+    /// Opening it for reading waits until somebody opens it for writing.
+    fn fifo(directory: &Path) -> CString {
+        let path = CString::new(directory.join("fifo").to_str().unwrap()).unwrap();
+        let mode = Mode::RUSR | Mode::WUSR;
+        rustix::fs::mknodat(CWD, path.as_c_str(), FileType::Fifo, mode, 0).unwrap();
+        path
+    }
+
+    fn look_at_nothing() -> Task {
+        Task::Look(CString::new("/nowhere/at/all").unwrap(), device("/"))
+    }
+
+    fn until_one_is_under_way(helpers: &Helpers) {
+        while !helpers.state().is_under_way {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn those_who_ask_a_silent_server_at_once_do_not_wait_one_after_another() {
+        const ASKING: usize = 16;
+        let dir = tempfile::tempdir().unwrap();
+        let (helpers, silent, begin) = (Helpers::default(), fifo(dir.path()), Barrier::new(ASKING));
+        std::thread::scope(|scope| {
+            for _ in 0..ASKING {
+                scope.spawn(|| {
+                    begin.wait();
+                    let asked = helpers.run(Task::Open(silent.clone()), Duration::from_millis(500));
+                    assert_eq!(asked.unwrap_err().kind(), ErrorKind::Unavailable);
+                });
+            }
+        });
+        // A machine under load may let some of them come when the first one is over already.
+        let begun = helpers.state().begun;
+        assert!(begun <= ASKING as u64 / 2, "{begun}");
+    }
+
+    #[test]
+    fn an_answer_that_was_asked_for_before_somebody_came_is_not_his() {
+        let dir = tempfile::tempdir().unwrap();
+        let (helpers, slow, patience) = (Helpers::default(), fifo(dir.path()), Duration::from_secs(60));
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| helpers.run(Task::Open(slow.clone()), patience).unwrap());
+            until_one_is_under_way(&helpers);
+            let second = scope.spawn(|| helpers.run(look_at_nothing(), patience).unwrap());
+            assert_eq!(helpers.stuck_pid(), None, "whoever looks waits for nobody");
+            drop(File::options().write(true).open(dir.path().join("fifo")).unwrap());
+            assert_eq!((first.join().unwrap(), second.join().unwrap()), (Ok(()), Err(Errno::NOENT)));
+        });
     }
 
     #[test]
@@ -147,12 +271,8 @@ mod tests {
     #[test]
     fn a_helper_without_an_answer_is_given_up_and_none_is_left() {
         let dir = tempfile::tempdir().unwrap();
-        let fifo = dir.path().join("fifo");
-        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
-            .unwrap();
         let helpers = Helpers::default();
-        let path = CString::new(fifo.to_str().unwrap()).unwrap();
-        let error = helpers.run(Task::Open(path), Duration::from_millis(20)).unwrap_err();
+        let error = helpers.run(Task::Open(fifo(dir.path())), Duration::from_millis(20)).unwrap_err();
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Verify));
         assert_eq!(helpers.stuck_pid(), None);
         let here = CString::new("/").unwrap();
@@ -161,22 +281,13 @@ mod tests {
 
     #[test]
     fn a_file_that_is_closed_while_a_helper_waits_is_closed_for_everybody() {
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (reader, writer) = io::pipe().unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let fifo = CString::new(dir.path().join("fifo").to_str().unwrap()).unwrap();
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            fifo.as_c_str(),
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::RUSR,
-            0,
-        )
-        .unwrap();
-        let child = Child::start(Task::Open(fifo)).unwrap();
+        let child = Child::start(Task::Open(fifo(dir.path()))).unwrap();
         drop(writer);
         // The end of the pipe is seen once nobody has it open for writing: not even the helper.
         let mut byte = [0];
-        assert_eq!(std::io::Read::read(&mut &reader, &mut byte).unwrap(), 0);
+        assert_eq!(io::Read::read(&mut &reader, &mut byte).unwrap(), 0);
         assert_eq!(child.ended(), None);
         child.kill();
         assert!(wait(&child, Duration::from_secs(60)));
