@@ -158,7 +158,7 @@ impl Engine {
     ) -> Result<Attached> {
         let layout = &located.layout;
         self.check_here(stored)?;
-        let served = match serve(layout, &stored.record.id)? {
+        let served = match serve(layout, &stored.record.id, meter)? {
             Serving::Ours(served) => served,
             Serving::Another(pid) => return Err(served_by_another(stored, pid)),
         };

@@ -151,7 +151,9 @@ impl Engine {
         meter.enter(Phase::Publish);
         let (id, served) = match copy.take() {
             Some(copy) => (copy.id, copy.served),
-            None => self.new_id(layout, request.granted.as_ref().map(|granted| &granted.attachment))?,
+            None => {
+                self.new_id(layout, request.granted.as_ref().map(|granted| &granted.attachment), meter)?
+            }
         };
         let made = self.publish_attachment(request, &grant, &id, shown, &mut report, meter);
         let (stored, path) = made.inspect_err(|_| self.undo(layout, &id, meter))?;
@@ -217,12 +219,13 @@ impl Engine {
         &self,
         layout: &VolumeLayout,
         granted: Option<&AttachmentId>,
+        meter: &Meter,
     ) -> Result<(AttachmentId, Exclusion)> {
         loop {
             let id = granted
                 .cloned()
                 .unwrap_or_else(|| AttachmentId::mint(&*self.environment.clock, &*self.environment.entropy));
-            match serve(layout, &id) {
+            match serve(layout, &id, meter) {
                 Ok(Serving::Ours(held)) => return Ok((id, held)),
                 // Prune looked at the new file before it was held, and may have removed it: the next one.
                 Ok(Serving::Another(_)) => {}
@@ -258,7 +261,7 @@ impl Engine {
         let generation = source.stored.generation.clone();
         let shown = Shown { number: 1, generation, snapshot: Some(name.clone()) };
         let granted = request.granted.as_ref().map(|granted| &granted.attachment);
-        let (id, served) = self.new_id(&layout, granted)?;
+        let (id, served) = self.new_id(&layout, granted, meter)?;
         let view = layout.views_of(&id).join(shown.number.to_string());
         let copied = self.copy(&layout, &id, &source.tree.path, meter);
         let put = copied.and_then(|copy| self.put_copy(&copy, &view, meter));

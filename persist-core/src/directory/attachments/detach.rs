@@ -106,7 +106,7 @@ impl Engine {
         }
         match session {
             Some(session) => Ok(Some(Leaving::Ours(session))),
-            None => self.take_to_detach(layout, stored, vouch).map(Some),
+            None => self.take_to_detach(layout, stored, vouch, meter).map(Some),
         }
     }
 
@@ -117,6 +117,7 @@ impl Engine {
         layout: VolumeLayout,
         stored: StoredAttachment,
         vouch: Option<&Vouch>,
+        meter: &Meter,
     ) -> Result<Leaving> {
         let is_here = self.node.as_ref() == Some(&stored.record.holder.node);
         if let Some(vouch) = vouch {
@@ -133,7 +134,7 @@ impl Engine {
                 .advise("detach it there, or vouch that it is dead")),
             };
         }
-        match serve(&layout, &stored.record.id)? {
+        match serve(&layout, &stored.record.id, meter)? {
             Serving::Ours(served) => {
                 let path = own_path(&layout, &stored, stored.newest()?);
                 let report = AttachReport::new(Outcome::Already, self.info.characteristics.fencing);

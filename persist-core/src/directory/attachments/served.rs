@@ -17,7 +17,9 @@ use crate::{
     id::{AttachmentId, Epoch, Generation},
     lease::{LeaseSignal, LeaseState},
     linux::cause::cause,
+    progress::Meter,
     quiesce::{Quiesce, SyncReport},
+    wait::{Pauses, until},
 };
 use std::{
     collections::HashMap,
@@ -28,7 +30,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::sync::Notify;
 
@@ -182,10 +184,16 @@ impl Session {
     }
 }
 
+/// For how long it is waited for who has an attachment's file for a moment: to see whether anybody serves it.
+const LOOKED_AT: Pauses = Pauses::SHORT.within(Duration::from_millis(200));
+
 /// Takes the right to serve the attachment `id`, if nobody has it. The caller holds the volume's exclusion.
-pub(super) fn serve(layout: &VolumeLayout, id: &AttachmentId) -> Result<Serving> {
+///
+/// # Errors
+/// As the filesystem reports them; `Unavailable` once stopped.
+pub(super) fn serve(layout: &VolumeLayout, id: &AttachmentId, meter: &Meter) -> Result<Serving> {
     let path = layout.served(id);
-    let Some(held) = Exclusion::attempt(&path, Hold::Alone)? else {
+    let Some(held) = until(LOOKED_AT, meter, || Exclusion::attempt(&path, Hold::Alone))? else {
         return Ok(Serving::Another(pid_in(&path)));
     };
     let named = |e| cause(e, "write", path.display());

@@ -1,6 +1,9 @@
 //! Races and faults that must not cost anybody his data or his volume.
 
-use super::world::{PLAIN, World, by};
+use super::{
+    super::served::{Serving, serve},
+    world::{PLAIN, World, by},
+};
 use crate::{
     Access, ErrorKind, Retry,
     attachment::{BusyFiles, DetachOptions, RefreshOptions},
@@ -123,6 +126,22 @@ async fn what_somebody_began_since_prune_looked_is_not_cleared_away() {
     drop(held);
     store.engine.remove_stray_attachment(&layout, &id, &meter).unwrap();
     assert!(!layout.views_of(&id).exists() && !layout.served(&id).exists());
+}
+
+/// Prune, and who is told of a holder, look at the file for a moment.
+#[tokio::test]
+async fn who_finds_an_attachment_locked_looks_again_before_it_is_another_ones() {
+    let world = World::new(PLAIN);
+    let store = world.open("here").await;
+    let v = world.volume(&store, VolumeSpec::default());
+    let layout = store.engine.locate(&v).unwrap().layout;
+    let id = crate::id::AttachmentId::parse("00000000-0000-7000-8000-000000000000").unwrap();
+    let looking = Exclusion::attempt(&layout.served(&id), Hold::Shared).unwrap().unwrap();
+    let stopped = serve(&layout, &id, &Meter::stopping_at(3)).unwrap_err();
+    assert_eq!(stopped.kind(), ErrorKind::Unavailable, "it did not look four times: {stopped}");
+    assert!(matches!(serve(&layout, &id, &Meter::default()).unwrap(), Serving::Another(_)));
+    drop(looking);
+    assert!(matches!(serve(&layout, &id, &Meter::default()).unwrap(), Serving::Ours(_)));
 }
 
 /// Fenced, and then even the volume went: there is nothing left to detach from.
