@@ -365,10 +365,12 @@ impl VolumeStore for NfsStore {
         self.watched("prune", self.inner.prune(options)).await
     }
 
-    /// Joins what is under way; then takes the mount away, if it is ours and nobody needs it: no other store of
-    /// this node, and no attachment of this node.
+    /// Ends what was detached while the server was silent, and joins what is under way; then takes the mount away, if
+    /// it is ours and nobody needs it: no other store of this node, and no attachment of this node.
     async fn close(&self) -> Result<()> {
         let close = async {
+            // For a process that ends now there is no later call.
+            self.settle().await;
             let attached = self.is_attached().await;
             self.inner.close().await?;
             let mounted = self.mounted.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -380,3 +382,6 @@ impl VolumeStore for NfsStore {
         self.server.watch(close).await.map_err(|e| self.named(e, "close"))
     }
 }
+
+#[cfg(test)]
+mod tests;
