@@ -182,10 +182,10 @@ impl NfsStore {
         .boxed()
     }
 
-    /// Whether something on this node is still attached through the mount.
+    /// Whether something on this node is still attached through the mount; opened without a node, whether anything is.
     async fn is_attached(&self) -> bool {
-        let Some(node) = self.node.clone() else { return false };
-        let filter = AttachmentFilter::default().with_node(node);
+        let all = AttachmentFilter::default();
+        let filter = self.node.clone().map_or(all.clone(), |node| all.with_node(node));
         self.inner.attachments(filter).next().await.is_some()
     }
 }

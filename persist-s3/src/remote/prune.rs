@@ -49,6 +49,16 @@ pub(crate) struct Planner<'a> {
     remote: &'a Remote,
     commits: &'a dyn Commits,
     retention: Retention,
+    stale: StalePins,
+}
+
+/// What becomes of readers' pins that were left behind. They speak for nothing, either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StalePins {
+    /// They stay: nothing changes by a look.
+    Stay,
+    /// They are ended, so that whoever comes back to one learns it.
+    End,
 }
 
 /// Which commits up to the head's are retained although nothing names them: those that either says.
@@ -93,7 +103,7 @@ impl Plan {
 impl<'a> Planner<'a> {
     /// A look that changes nothing.
     pub(crate) fn new(remote: &'a Remote, commits: &'a dyn Commits, retention: Retention) -> Self {
-        Self { remote, commits, retention }
+        Self { remote, commits, retention, stale: StalePins::Stay }
     }
 
     /// What would be removed now, with what an earlier prune has left condemned.
@@ -150,7 +160,7 @@ impl<'a> Planner<'a> {
         while let Some(snapshot) = snapshots.try_next().await? {
             commits.insert(snapshot.commit);
         }
-        commits.extend(self.remote.pinned(volume, pins).await?);
+        commits.extend(self.remote.pinned(volume, pins, self.stale).await?);
         for commit in commits {
             named.extend(self.reach_if_there(volume, &commit).await?);
         }
@@ -174,7 +184,8 @@ impl<'a> Pruner<'a> {
         commits: &'a dyn Commits,
         retention: Retention,
     ) -> Self {
-        Self { planner: Planner::new(remote, commits, retention), actor }
+        let planner = Planner { stale: StalePins::End, ..Planner::new(remote, commits, retention) };
+        Self { planner, actor }
     }
 
     /// What [`run`](Self::run) would remove now. Changes nothing.
@@ -311,9 +322,13 @@ impl<'a> Pruner<'a> {
 }
 
 impl Remote {
-    /// The commits that readers and forks of a volume have pinned. Readers' pins that were left behind are
-    /// ended.
-    async fn pinned(&self, volume: &VolumeId, pins: &mut PinWatches) -> Result<BTreeSet<CommitName>> {
+    /// The commits that readers and forks of a volume have pinned.
+    async fn pinned(
+        &self,
+        volume: &VolumeId,
+        pins: &mut PinWatches,
+        stale: StalePins,
+    ) -> Result<BTreeSet<CommitName>> {
         let (mut commits, mut there) = (BTreeSet::new(), BTreeSet::new());
         let mut listed = self.list(&self.keys.all_of(volume, Some("pin")), None);
         while let Some(meta) = listed.try_next().await? {
@@ -321,15 +336,21 @@ impl Remote {
             let Some((pin, etag)) = self.read_pin(volume, id).await? else { continue };
             let key = (volume.clone(), id);
             let seen = Watch::seen(pins.0.remove(&key), etag.clone(), self.boot.now());
-            if let PinnedBy::Reader { ttl, .. } = pin.by
-                && seen.age(self.boot.now()) >= ttl.min(TTL_MAX).mul_f64(1.25) + GRACE
-                && self.end_pin(volume, id, &pin, &etag).await? == Ended::Yes
-            {
+            let left_behind = match pin.by {
+                PinnedBy::Reader { ttl, .. } => {
+                    seen.age(self.boot.now()) >= ttl.min(TTL_MAX).mul_f64(1.25) + GRACE
+                }
+                _ => false,
+            };
+            let ends = left_behind && stale == StalePins::End;
+            if ends && self.end_pin(volume, id, &pin, &etag).await? == Ended::Yes {
                 continue;
             }
             pins.0.insert(key.clone(), seen);
             there.insert(key);
-            commits.insert(pin.commit);
+            if !left_behind || ends {
+                commits.insert(pin.commit);
+            }
         }
         pins.0.retain(|key, _| key.0 != *volume || there.contains(key));
         Ok(commits)

@@ -38,13 +38,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// more than the blocking step that it may be in.
 const LETTING_GO_LOOKS: u32 = 100;
 
-/// Whether a tree was shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shown {
-    ToSomebody,
-    ToNobody,
-}
-
 impl Engine {
     pub(super) async fn attach(
         self: &Arc<Self>,
@@ -290,8 +283,9 @@ impl Engine {
                 }
                 // Holders that only others can prove dead would keep their old tree, and their successors out; and
                 // nobody is shown a tree that is replaced.
-                if self.take_away(workspace).await? == Shown::ToSomebody && dirty {
-                    // It was shown until now.
+                let shown = self.take_away(workspace).await?;
+                if dirty && !shown.is_empty() {
+                    // They were shown it until now.
                     self.salvage_left(head, workspace, meter.clone()).await?;
                 }
                 if dirty {
@@ -308,15 +302,15 @@ impl Engine {
         Ok((base.map(|base| Read { known: Vec::new(), ..base }), brought))
     }
 
-    /// Detaches what still shows the tree of a workspace that nobody serves.
-    async fn take_away(&self, workspace: &Workspace) -> Result<Shown> {
+    /// Detaches what still shows the tree of a workspace that nobody serves; what did.
+    async fn take_away(&self, workspace: &Workspace) -> Result<Vec<AttachmentRecord>> {
         let near = self.spaces()?.near();
         let filter = AttachmentFilter::default().with_volume(workspace.near_name().clone());
-        let left: Vec<AttachmentRecord> = near.attachments(filter).try_collect().await?;
-        for record in &left {
+        let shown: Vec<AttachmentRecord> = near.attachments(filter).try_collect().await?;
+        for record in &shown {
             near.detach(&record.id, DetachOptions::default()).await?;
         }
-        Ok(if left.is_empty() { Shown::ToNobody } else { Shown::ToSomebody })
+        Ok(shown)
     }
 
     /// A caller's handle.

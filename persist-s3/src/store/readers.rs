@@ -145,18 +145,23 @@ impl Engine {
     async fn forget_reader(&self, spaces: &Workspaces, record: &AttachmentRecord) -> Result<()> {
         let workspace = serve(spaces, &record.volume).await?;
         workspace.forget(&record.id).await?;
-        let near = workspace.near_name().clone();
-        let snapshots: Vec<_> = spaces.near().snapshots(&near, Default::default()).try_collect().await?;
+        let left = self.forget_unshown(spaces, workspace.near_name()).await?;
+        if left == 0 { workspace.discard().await } else { Ok(()) }
+    }
+
+    /// Removes the commits of a volume that no reader of this node is shown any more; how many are left.
+    async fn forget_unshown(&self, spaces: &Workspaces, near: &VolumeName) -> Result<usize> {
+        let snapshots: Vec<_> = spaces.near().snapshots(near, Default::default()).try_collect().await?;
         let mut left = 0;
         for snapshot in snapshots {
             let deleted =
-                spaces.near().delete_snapshot(&near, &snapshot.name, DeleteSnapshotOptions::default()).await;
+                spaces.near().delete_snapshot(near, &snapshot.name, DeleteSnapshotOptions::default()).await;
             match deleted {
                 Err(error) if error.kind() == ErrorKind::InUse => left += 1,
                 deleted => drop(deleted?),
             }
         }
-        if left == 0 { workspace.discard().await } else { Ok(()) }
+        Ok(left)
     }
 
     pub(super) async fn refresh(
@@ -181,6 +186,10 @@ impl Engine {
         to.snapshot = Some(near_snapshot(&commit)?);
         let mut report = reader.spaces.near().refresh(id, to).await?;
         report.shows = taken;
+        // Who follows a volume would fill the disk with what it was shown before.
+        if let Err(error) = self.forget_unshown(&reader.spaces, &near_name(volume)?).await {
+            tracing::warn!(attachment = %id, %error, "what a reader was shown before is left to its detach");
+        }
         Ok(report)
     }
 

@@ -296,6 +296,27 @@ fn nobody_is_shown_a_tree_that_is_replaced_after_a_restart() {
     });
 }
 
+#[tokio::test]
+async fn who_follows_a_volume_keeps_no_more_than_it_is_shown_and_was_shown_before() {
+    let bench = Bench::new();
+    let (writer, one) = bench.attached("a").await;
+    let store = bench.open("b").await;
+    sync(&writer, &one).await.unwrap();
+    let reader =
+        store.attach(&bench.name, AttachOptions::default().with_access(Access::ReadOnly)).await.unwrap();
+    for name in ["first", "second", "third", "fourth"] {
+        write(&one, name);
+        sync(&writer, &one).await.unwrap();
+        let shown = store.refresh(&reader.id, RefreshOptions::default()).await.unwrap();
+        assert_eq!(fs::read(shown.path.join(name)).unwrap(), content(name));
+        let near = store.engine.readers.as_ref().unwrap().near();
+        let of = attach::near_name(&one.volume).unwrap();
+        let kept: Vec<_> = near.snapshots(&of, ListOptions::default()).try_collect().await.unwrap();
+        assert!(kept.len() <= 2, "{kept:?}");
+    }
+    detach(&store, &reader).await.unwrap();
+}
+
 #[test]
 fn a_reader_is_detached_by_a_process_that_does_not_serve_it() {
     let bench = Bench::new();

@@ -1,6 +1,6 @@
 //! What is left of a volume that was deleted for good.
 
-use super::{AT_ONCE, PinWatches, part};
+use super::{AT_ONCE, PinWatches, StalePins, part};
 use crate::{
     head::{free::FreeChange, record::Stage, writer::Found},
     keys::{Key, Part},
@@ -37,7 +37,7 @@ impl Remote {
         commits: &dyn Commits,
         pins: &mut PinWatches,
     ) -> Result<u64> {
-        Ok(self.removable(volume, commits, pins).await?.iter().map(|(_, size)| size).sum())
+        Ok(self.removable(volume, commits, pins, StalePins::Stay).await?.iter().map(|(_, size)| size).sum())
     }
 
     /// Removes the objects of a volume that was deleted for good, but its head, and what forks and readers
@@ -51,7 +51,7 @@ impl Remote {
         commits: &dyn Commits,
         pins: &mut PinWatches,
     ) -> Result<u64> {
-        let removable = self.removable(volume, commits, pins).await?;
+        let removable = self.removable(volume, commits, pins, StalePins::End).await?;
         // By value, not by reference: a closure over references would make the future one that cannot be sent.
         let gone = stream::iter(removable).map(|(path, size)| async move {
             self.remove(&path).await?;
@@ -65,13 +65,14 @@ impl Remote {
         volume: &VolumeId,
         commits: &dyn Commits,
         pins: &mut PinWatches,
+        stale: StalePins,
     ) -> Result<Vec<(object_store::path::Path, u64)>> {
         let Found::Head(head, _) = self.find(volume).await? else { return Ok(Vec::new()) };
         if head.stage != Stage::Deleted {
             return Ok(Vec::new());
         }
         let mut needed = BTreeSet::new();
-        let pinned = self.pinned(volume, pins).await?;
+        let pinned = self.pinned(volume, pins, stale).await?;
         for commit in &pinned {
             match commits.reach(volume, commit).await {
                 Err(e) if e.kind() == ErrorKind::NotFound => {}

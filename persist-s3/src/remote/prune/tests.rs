@@ -411,6 +411,10 @@ async fn a_readers_pin_keeps_its_commit_until_it_is_left_behind_and_a_forks_for_
     pruner.run(&mut pins).await.unwrap();
     assert_eq!(there(&bench, &scene).await, kept(&[1, 2, 3], &[1, 2, 3]));
     tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = bench.store.objects().await;
+    let looker = Planner::new(&bench.remote, scene.ledger.as_ref(), ONE);
+    assert!(!looker.plan(&scene.actor.head(), &mut pins).await.unwrap().objects.is_empty());
+    assert_eq!(bench.store.objects().await, before, "a look ends nobody's pin");
     pruner.run(&mut pins).await.unwrap();
     assert_eq!(there(&bench, &scene).await, kept(&[2, 3], &[2, 3]));
     assert_eq!(bench.remote.renew_pin(&pinned).await.unwrap_err().kind(), ErrorKind::NotFound);
