@@ -20,17 +20,18 @@ impl Engine {
         meter: Meter,
     ) -> Result<Attachment> {
         self.node()?;
-        if !record.access.writes() {
-            // Nothing of the bucket changes, so a store that was opened read-only may.
-            return self.adopt_reader(record, options).await;
-        }
-        self.check_writable()?;
         if let Some((near, volume)) = self.find_near(&record.id).await? {
+            self.check_writable()?;
             let known = self.shown_record(&near, &volume, &record.volume_name, near.epoch);
             refuse_otherwise(record, &known)?;
             let _turn = self.turns.take(&volume).await;
             return self.adopt_in_turn(record, options, meter).await;
         }
+        if !record.access.writes() {
+            // Nothing of the bucket changes, so a store that was opened read-only may.
+            return self.adopt_reader(record, options).await;
+        }
+        self.check_writable()?;
         Err(self.not_here(record).await?)
     }
 
