@@ -43,15 +43,17 @@ impl Engine {
         meter: Meter,
     ) -> Result<SyncReport> {
         self.check_writable()?;
-        if let Some(session) = self.serving.session_of(attachment) {
-            return self.commit(&session, options, meter, Asked::BySomebody).await.map(|(report, _)| report);
-        }
         if let Some(reader) = self.serving.reader(attachment) {
             // A reader has written nothing.
             return self.sync_reader(&reader, options).await;
         }
-        self.take_up(attachment).await?;
-        let session = self.serving.session_of(attachment).ok_or_else(not_attached)?;
+        let session = match self.serving.session_of(attachment) {
+            Some(session) => session,
+            None => {
+                self.take_up(attachment).await?;
+                self.serving.session_of(attachment).ok_or_else(not_attached)?
+            }
+        };
         self.commit(&session, options, meter, Asked::BySomebody).await.map(|(report, _)| report)
     }
 

@@ -110,6 +110,11 @@ async fn detach(store: &S3Store, attachment: &Attachment) -> Result<DetachReport
     store.detach(&attachment.id, DetachOptions::default()).await
 }
 
+/// What the life of a process runs on: dropped, it is killed.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
 fn says_lost(error: &Error) -> bool {
     (error.kind(), error.retry()) == (ErrorKind::Unavailable, Retry::Verify)
 }
@@ -264,8 +269,6 @@ async fn who_waits_without_an_end_waits() {
 #[test]
 fn nobody_is_shown_a_tree_that_is_replaced_after_a_restart() {
     let bench = Bench::new();
-    let runtime =
-        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let claim = |name: &str| {
         AttachOptions::default()
             .with_access(Access::SharedOnNode)
@@ -320,8 +323,6 @@ async fn who_follows_a_volume_keeps_no_more_than_it_is_shown_and_was_shown_befor
 #[test]
 fn a_reader_is_detached_by_a_process_that_does_not_serve_it() {
     let bench = Bench::new();
-    let runtime =
-        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let life = runtime();
     let (reader, path) = life.block_on(async {
         let (store, one) = bench.attached("a").await;

@@ -38,12 +38,6 @@ enum Built {
     Undone(Error),
 }
 
-impl From<Option<CreateReport>> for Built {
-    fn from(report: Option<CreateReport>) -> Self {
-        report.map_or(Self::Taken, |report| Self::Done(Box::new(report)))
-    }
-}
-
 impl Engine {
     pub(in crate::store) async fn create(
         self: &Arc<Self>,
@@ -119,7 +113,7 @@ impl Engine {
         record.name = name.clone();
         match self.remote.take_back(&record).await? {
             Published::Named(head, _) => {
-                Ok(Some(CreateReport::new(record.shown(&head), Outcome::Done)).into())
+                Ok(Built::Done(Box::new(CreateReport::new(record.shown(&head), Outcome::Done))))
             }
             Published::Taken(..) => Ok(Built::Taken),
         }
@@ -150,7 +144,7 @@ impl Engine {
             None => None,
         };
         let built = self.fill_and_publish(&record, options, forked.map(|(commit, _)| commit), meter).await;
-        if !matches!(built, Ok(Some(_)))
+        if !matches!(built, Ok(Built::Done(_)))
             && let Some(pin) = pin
             && let Err(error) = self.remote.unpin(&pin).await
         {
@@ -158,7 +152,7 @@ impl Engine {
         }
         match built {
             Err(error) if self.was_undone(&id).await => Ok(Built::Undone(error)),
-            built => built.map(Built::from),
+            built => built,
         }
     }
 
@@ -176,7 +170,7 @@ impl Engine {
         options: &CreateOptions,
         forked: Option<Read>,
         meter: Meter,
-    ) -> Result<Option<CreateReport>> {
+    ) -> Result<Built> {
         let (id, name) = (&record.id, &record.name);
         self.remote.begin(record).await?;
         self.commits.begin(id, forked.as_ref().map(|commit| &commit.commit.volume)).await?;
@@ -192,9 +186,9 @@ impl Engine {
             Published::Named(head, _) => {
                 let mut report = CreateReport::new(record.shown(&head), Outcome::Done);
                 (report.imported, report.remarks) = (totals, remarks);
-                Ok(Some(report))
+                Ok(Built::Done(Box::new(report)))
             }
-            Published::Taken(..) => Ok(None),
+            Published::Taken(..) => Ok(Built::Taken),
         }
     }
 
